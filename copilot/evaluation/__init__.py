@@ -1,0 +1,1 @@
+"""What a policy achieves: rates with intervals, paired comparisons, tables."""

@@ -1,0 +1,1 @@
+"""Offline training: SFT, DPO and KTO on token-exact rows, through TRL."""

@@ -1,0 +1,1 @@
+"""The world: tasks and their sources, action protocols, the environment, sandboxes."""

@@ -1,0 +1,111 @@
+"""Typed references: what a right answer is, said in data rather than in code.
+
+A reference is a JSON record with a ``kind``; ``copilot.reward.graders`` holds one pure function per kind that
+compares it with the JSON value a policy submitted. Nothing here runs, imports or compares foreign objects.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from copilot.config import Record
+
+Scalar = str | int | float | bool | None
+"""A cell of a database answer."""
+
+UNANSWERABLE = "unanswerable"
+"""What a policy submits when a question has no answer in the data."""
+
+
+class IntegerAnswer(Record):
+    """A whole number; ``3``, ``3.0`` and ``"3"`` are the same, ``3.2`` is not."""
+
+    kind: Literal["integer"] = "integer"
+    value: int
+    """The reference."""
+
+
+class RealAnswer(Record):
+    """A real number accepted within limits, or within tolerances of the value (absolute or relative)."""
+
+    kind: Literal["real"] = "real"
+    value: float
+    """The reference."""
+    lower: float | None = None
+    """Smallest accepted value; with ``upper`` it replaces the tolerances."""
+    upper: float | None = None
+    """Largest accepted value."""
+    abs_tol: float = 0.0
+    """Accepted absolute difference, in the value's unit."""
+    rel_tol: float = 1e-4
+    """Accepted difference as a share of ``abs(value)``."""
+    unit: str | None = None
+    """Unit of the value, for the prompt and the report; a submitted string may carry exactly this unit."""
+
+
+class BooleanAnswer(Record):
+    """True or false; ``1``/``0`` and ``yes``/``no`` are read as such."""
+
+    kind: Literal["boolean"] = "boolean"
+    value: bool
+    """The reference."""
+
+
+class StringAnswer(Record):
+    """A text, compared without case and outer white space."""
+
+    kind: Literal["string"] = "string"
+    value: str
+    """The reference."""
+    aliases: tuple[str, ...] = ()
+    """Other accepted texts."""
+
+
+class DateAnswer(Record):
+    """A date or a time, in any common notation; compared at the reference's granularity."""
+
+    kind: Literal["date"] = "date"
+    value: str
+    """ISO 8601: ``2100-12-31`` or ``2100-12-31 23:59:00``."""
+
+
+class RowsAnswer(Record):
+    """The rows of a query: a scalar, a column or a table, compared by value.
+
+    Rows are tuples of scalars. Numbers are equal within ``rel_tol``; texts without case; a submitted scalar is
+    one row of one cell, a flat list is a column (or, when the reference is one row, that row).
+    """
+
+    kind: Literal["rows"] = "rows"
+    rows: tuple[tuple[Scalar, ...], ...]
+    """The reference rows."""
+    ordered: bool = False
+    """Whether the rows' order counts."""
+    rel_tol: float = 1e-3
+    """Accepted relative difference of numbers."""
+
+
+class UnanswerableAnswer(Record):
+    """The data cannot answer the question; only ``submit("unanswerable")`` is right."""
+
+    kind: Literal["unanswerable"] = "unanswerable"
+
+
+Answer = Annotated[
+    IntegerAnswer | RealAnswer | BooleanAnswer | StringAnswer | DateAnswer | RowsAnswer | UnanswerableAnswer,
+    Field(discriminator="kind"),
+]
+"""Any reference."""
+
+
+class Grade(Record):
+    """A grader's verdict."""
+
+    correct: bool
+    """Whether the submitted value is right."""
+    reason: str
+    """Why, in a few words; kept in the trajectory, never shown to the policy."""
+
+
+Submitted = JsonValue
+"""What a policy submitted: JSON as it came out of the sandbox, to be treated as hostile."""
