@@ -6,6 +6,7 @@ distribution. A turn whose prompt extends the row's ids is appended to it; other
 """
 
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -54,6 +55,8 @@ class TokenRow(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         lengths = {len(self.ids), len(self.mask)} | ({len(self.logprobs)} if self.logprobs is not None else set())
+        if not all(map(isfinite, self.logprobs or ())):
+            raise ValueError("logprobs are not all finite")
         if len(lengths) != 1:
             raise ValueError(f"ids, mask and logprobs differ in length: {sorted(lengths)}")
         sampled = {i for span in self.spans for i in range(span.start, span.end)}
@@ -74,7 +77,7 @@ class Turn(Record):
     feedback: Feedback
     """What came back."""
     attempt_correct: bool | None = None
-    """Whether the answer visible after this turn (``answer`` variable or submitted value) was right; ``None``: none was."""
+    """Whether the answer visible after it (``answer`` variable or submitted value) was right; ``None``: none was."""
     prompt_tokens: int = 0
     """Tokens the policy saw."""
     completion_tokens: int = 0
@@ -130,6 +133,8 @@ class Trajectory(Record):
     """Question template."""
     category: str = ""
     """Kind of question."""
+    question: str = ""
+    """The task's question, for the report and for splits' hygiene."""
     policy: str
     """Label of the policy in tables (``base``, ``sft``, ``reference``)."""
     model: str = ""
