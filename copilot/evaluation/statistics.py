@@ -96,9 +96,7 @@ def paired_lift(old: Sequence[bool], new: Sequence[bool]) -> PairedLift:
     both = sum(a and b for a, b in zip(old, new, strict=True))
     difference = (wins - losses) / total
     low, high = _newcombe(both, wins, losses, total - both - wins - losses)
-    return PairedLift(
-        100 * difference, 100 * low, 100 * high, mcnemar_exact(wins, losses), wins, losses, total
-    )
+    return PairedLift(100 * difference, 100 * low, 100 * high, mcnemar_exact(wins, losses), wins, losses, total)
 
 
 def mcnemar_exact(wins: int, losses: int) -> float:

@@ -11,8 +11,18 @@ from typing import Any
 from copilot.data.trajectory import StopReason, Trajectory, Turn
 from copilot.evaluation.statistics import PairedLift, paired_lift, wilson
 
-ERROR_TYPES = ("solved", "loop", "invalid_action", "syntax", "runtime", "timeout", "wrong_answer", "no_submit", "context")
-"""What became of an episode, most telling cause first (the paper's taxonomy, Fig. 8, with abstention from submitting)."""
+ERROR_TYPES = (
+    "solved",
+    "loop",
+    "invalid_action",
+    "syntax",
+    "runtime",
+    "timeout",
+    "wrong_answer",
+    "no_submit",
+    "context",
+)
+"""What became of an episode, most telling cause first (after the paper, Fig. 8)."""
 
 
 def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
