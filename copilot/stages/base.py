@@ -54,6 +54,8 @@ class StageContext:
     """This process among those of its node; picks the device."""
     world_size: int = 1
     """Processes of the run."""
+    stage_id: str = ""
+    """The stage's id, as in the recipe; its folder's name has a hash behind it."""
 
     @property
     def is_main(self) -> bool:
@@ -72,7 +74,7 @@ class StageContext:
     def log(self, step: int | None = None, **figures: float | int | str) -> None:
         """Append a record to the run's ``metrics.jsonl`` (rank 0 only; others are ignored)."""
         if self.is_main:
-            record = {"stage": self.folder.name, "step": step, **figures}
+            record = {"stage": self.stage_id or self.folder.name, "step": step, **figures}
             with open(self.run_folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
@@ -87,6 +89,8 @@ class Stage(Generic[C]):
     """Runs in a child process of every rank; returns JSON outputs (rank 0's count) for later stages."""
     distributed: bool = True
     """Whether all ranks run it; otherwise rank 0 alone does, and the others wait."""
+    version: int = 1
+    """Raised when the same config would give another result; part of the cache key."""
 
 
 def stage_types() -> list[str]:
