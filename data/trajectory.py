@@ -15,6 +15,9 @@ from copilot.config import Record
 from copilot.envs.actions import Action, Feedback
 from copilot.version import SCHEMA_VERSION
 
+SuccessRule = Literal["submitted", "any_attempt"]
+"""The two success rates of DESIGN decision 10: the submitted answer was right, or some turn's visible answer was."""
+
 
 class StopReason(StrEnum):
     """Why an episode ended."""
@@ -90,6 +93,11 @@ class Turn(Record):
     """Wall time of sampling."""
     execute_seconds: float = 0.0
     """Wall time of the action."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the action was no action, or did not run through."""
+        return self.feedback.status not in ("ok", "submitted")
 
 
 class Outcome(Record):
@@ -175,3 +183,8 @@ class Trajectory(Record):
     def masked(self) -> bool:
         """Whether the sample must be left out of every score and loss."""
         return self.failure is not None
+
+    def success(self, rule: SuccessRule) -> bool:
+        """Whether the task was solved by ``rule``; never for masked samples."""
+        right = {"submitted": self.outcome.submitted_correct, "any_attempt": self.outcome.any_attempt_correct}
+        return right[rule] and not self.masked

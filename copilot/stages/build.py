@@ -1,0 +1,127 @@
+"""Stage ``build``: trajectories in, training rows out, with a count for everything that was left out.
+
+A pure function of its inputs: run again it writes the same bytes, so a killed build simply starts over; the rows
+appear under their name only when complete.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from copilot.config import StrictModel
+from copilot.data.dataset import DatasetConfig, DatasetReport, build_dataset, read_samples, write_atomically
+from copilot.data.decontaminate import Overlap, find_overlap
+from copilot.data.rows import Sample
+from copilot.stages.base import Stage, StageConfig, StageContext
+
+log = logging.getLogger(__name__)
+
+
+class StoreShare(StrictModel):
+    """A trajectory store and how much of the rows come from it."""
+
+    store: str
+    """A ``sample`` stage's id, or a folder of trajectories (with a ``/``)."""
+    share: PositiveFloat
+    """Share of the rows; all stores' shares add up to 1."""
+
+
+class BuildConfig(StageConfig, DatasetConfig):
+    """Make SFT rows, DPO pairs or KTO rows from trajectories."""
+
+    type: Literal["build"] = "build"
+    """Name of the stage."""
+    trajectories: list[str | StoreShare] = Field(min_length=1)
+    """``sample`` stages by id, or folders (with a ``/``: ``./old``); with ``{store:, share:}`` a mixture."""
+    held_out: list[str] = Field(default=[])
+    """Suites (names or files) not to be trained on: equal questions are left out, overlaps reported."""
+    seed: int | None = None
+    """Seed of the selection; empty: the recipe's."""
+
+    @model_validator(mode="after")
+    def _whole_shares(self) -> Self:
+        shares = [share for share in self.stores().values() if share is not None]
+        if len(self.stores()) < len(self.trajectories):
+            raise ValueError("trajectories: a store is named twice")
+        if shares and (len(shares) < len(self.trajectories) or abs(sum(shares) - 1) > 1e-6):
+            raise ValueError("trajectories: give every store a share, adding up to 1, or none of them")
+        return self
+
+    def upstream(self) -> list[str]:
+        """The stages read: every entry that is not a path."""
+        return [name for name in self.stores() if "/" not in name]
+
+    def stores(self) -> dict[str, float | None]:
+        """Stores by name, with their shares."""
+        return {
+            entry if isinstance(entry, str) else entry.store: None if isinstance(entry, str) else entry.share
+            for entry in self.trajectories
+        }
+
+
+def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
+    """Write ``rows.jsonl`` and ``report.json``; see :class:`DatasetReport` for the counts."""
+    stores = {name: _locate(name, ctx) for name in config.stores()}
+    samples, read = read_samples(stores)
+    overlap = _held_out(config.held_out, samples)
+    rows, report = build_dataset(
+        samples,
+        config,
+        shares=_shares(config),
+        excluded=overlap.reasons() if overlap else None,
+        seed=ctx.seed if config.seed is None else config.seed,
+    )
+    ctx.folder.mkdir(parents=True, exist_ok=True)
+    rows_file, report_file = ctx.folder / "rows.jsonl", ctx.folder / "report.json"
+    write_atomically(rows_file, (json.dumps(row.record, separators=(",", ":")) + "\n" for row in rows))
+    full = {
+        **report.as_dict(),
+        "stores": {name: {"path": str(stores[name]), **each.as_dict()} for name, each in read.items()},
+        "held_out": overlap.as_dict() if overlap else None,
+    }
+    write_atomically(report_file, [json.dumps(full, indent=2) + "\n"])
+    ctx.log(**_figures(report))
+    return {
+        "rows": str(rows_file.absolute()),
+        "format": config.format,
+        "count": len(rows),
+        "report": str(report_file.absolute()),
+    }
+
+
+def _locate(name: str, ctx: StageContext) -> Path:
+    """The store an entry names: a path has a ``/``, so that a folder never hides a stage of the same name."""
+    return Path(name) if "/" in name else Path(ctx.output(name, "trajectories"))
+
+
+def _shares(config: BuildConfig) -> dict[str, float] | None:
+    shares = {name: share for name, share in config.stores().items() if share is not None}
+    return shares or None
+
+
+def _held_out(suites: list[str], samples: list[Sample]) -> Overlap | None:
+    if not suites:
+        return None
+    from copilot.envs.suites import find_suite, read_suite
+
+    overlap = find_overlap(samples, (task for name in suites for task in read_suite(find_suite(name))))
+    if overlap.held_out_same:
+        log.warning("%d held-out questions are asked in training; left out", len(overlap.held_out_same))
+    return overlap
+
+
+def _figures(report: DatasetReport) -> dict[str, int]:
+    """The report's numbers under flat names, for ``metrics.jsonl``."""
+    flat: dict[str, int] = {}
+    for name, value in report.as_dict().items():
+        if isinstance(value, dict):
+            flat |= {f"{name}/{key}": count for key, count in value.items() if name != "by_template"}
+        else:
+            flat[name] = value
+    return flat
+
+
+STAGE = Stage(config=BuildConfig, run=run, distributed=False)

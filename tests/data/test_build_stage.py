@@ -1,0 +1,102 @@
+"""The build stage end to end on hand-made stores."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from copilot.config import parse
+from copilot.data.store import TrajectoryWriter
+from copilot.errors import DataError, EmptyDatasetError, RecipeError
+from copilot.recipe.schema import ModelConfig
+from copilot.stages import StageContext, get_stage
+
+
+def store(folder: Path, trajectories: list[Any]) -> Path:
+    with TrajectoryWriter(folder / "rank0.jsonl") as writer:
+        for trajectory in trajectories:
+            writer.append(trajectory)
+    return folder
+
+
+def run(tmp_path: Path, outputs: dict[str, Any], **config: Any) -> SimpleNamespace:
+    stage = get_stage("build")
+    ctx = StageContext(
+        folder=tmp_path / "run" / "rows",
+        run_folder=tmp_path / "run",
+        outputs=outputs,
+        model=ModelConfig(path="x"),
+        seed=0,
+    )
+    ctx.folder.mkdir(parents=True, exist_ok=True)
+    output = stage.run(parse(stage.config, {"type": "build", "id": "rows", **config}, where="test"), ctx)
+    rows = [json.loads(line) for line in Path(output["rows"]).read_text().splitlines()]
+    return SimpleNamespace(output=output, rows=rows, report=json.loads(Path(output["report"]).read_text()))
+
+
+def test_sft_from_a_sample_stage(tmp_path: Path, make: Any) -> None:
+    folder = store(
+        tmp_path / "s",
+        [
+            make.trajectory(attempt=1),
+            make.trajectory(attempt=2, correct=False),
+            make.trajectory(attempt=3, failed=True),
+        ],
+    )
+    done = run(
+        tmp_path,
+        {"sample": {"trajectories": str(folder)}},
+        format="sft",
+        trajectories=["sample"],
+        filters=[{"type": "success"}],
+    )
+    assert done.output["count"] == 1
+    assert done.output["format"] == "sft"
+    assert done.rows == [
+        {
+            "input_ids": [1, 2, 3, 10, 11, 7, 8, 12, 13],
+            "labels": [-100, -100, -100, 10, 11, -100, -100, 12, 13],
+            "task_id": "demo/train/0",
+            "attempt": 1,
+        }
+    ]
+    assert done.report["dropped"] == {"masked (infrastructure failure)": 1, "not submitted correct": 1}
+    assert done.report["stores"]["sample"]["kept"] == 3
+    logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert logged["input"] == 3
+    assert logged["dropped/not submitted correct"] == 1
+
+
+def test_a_second_run_writes_the_same_bytes(tmp_path: Path, make: Any) -> None:
+    folder = store(tmp_path / "s", [make.trajectory(f"demo/train/{i}") for i in range(9)])
+    config = {"format": "sft", "trajectories": [str(folder)], "limit": 4}
+    first = Path(run(tmp_path, {}, **config).output["rows"]).read_bytes()
+    assert Path(run(tmp_path, {}, **config).output["rows"]).read_bytes() == first
+    assert first.count(b"\n") == 4
+
+
+def test_nothing_left_is_one_clear_error(tmp_path: Path, make: Any) -> None:
+    folder = store(tmp_path / "s", [make.trajectory(correct=False)])
+    with pytest.raises(EmptyDatasetError, match="no sft rows from 1 trajectories: 1 not submitted correct"):
+        run(tmp_path, {}, format="sft", trajectories=[str(folder)], filters=[{"type": "success"}])
+
+
+def test_bad_entries_are_named(tmp_path: Path, make: Any) -> None:
+    folder = str(store(tmp_path / "s", [make.trajectory()]))
+    with pytest.raises(RecipeError, match="no earlier stage 'sampel'"):
+        run(tmp_path, {"sample": {"trajectories": folder}}, format="sft", trajectories=["sampel"])
+    with pytest.raises(DataError, match="no such trajectory"):
+        run(tmp_path, {}, format="sft", trajectories=["./absent"])
+    with pytest.raises(RecipeError, match=r"unknown key .*rul.*did you mean 'rule'"):
+        run(tmp_path, {}, format="sft", trajectories=[folder], filters=[{"type": "success", "rul": "submitted"}])
+    with pytest.raises(RecipeError, match="give every store a share"):
+        run(tmp_path, {}, format="sft", trajectories=[folder, {"store": "./other", "share": 0.5}])
+
+
+def test_upstream_is_what_has_no_slash() -> None:
+    config = get_stage("build").config.model_validate(
+        {"id": "b", "format": "sft", "trajectories": ["base", {"store": "/old/one", "share": 0.5}]}
+    )
+    assert config.upstream() == ["base"]
