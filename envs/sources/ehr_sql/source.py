@@ -1,0 +1,118 @@
+"""The source ``ehr_sql``: splits by template and by instance, tasks in a stable order, the database on demand.
+
+``test_unseen`` asks the held-out templates; the other splits share the seen ones and never an instance. Templates take
+turns, so every prefix of a split is balanced over them.
+"""
+
+import functools
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from copilot.envs.actions import ActionName, ExecuteCode, Submit
+from copilot.envs.sources.base import Source
+from copilot.envs.sources.ehr_sql import generator
+from copilot.envs.sources.ehr_sql.schema import CONTEXT, NOW
+from copilot.envs.sources.ehr_sql.template import RESERVED_BUCKET, Instance, Template
+from copilot.envs.sources.ehr_sql.templates_seen import SEEN
+from copilot.envs.sources.ehr_sql.templates_unseen import UNSEEN
+from copilot.envs.sqlite_files import build_once, cache_folder, open_readonly, preamble, run_trusted
+from copilot.envs.task import Reference, Task, WorkedExample
+from copilot.errors import DataError
+
+DATABASE_SEED = 0
+"""The one hospital that the questions are about; the ``seed`` of :meth:`EhrSql.tasks` orders instances only."""
+
+_DEFAULT_SIZES = {"train": 2000, "valid": 200, "test_seen": 400, "test_unseen": 240}
+
+
+def database(seed: int = DATABASE_SEED) -> Path:
+    """The hospital of ``seed`` as a SQLite file, built on first use (about five seconds)."""
+    name = f"v{generator.GENERATOR_VERSION}-seed{seed}"
+    return build_once(
+        cache_folder() / "data" / "ehr_sql" / name / "ehr.db", functools.partial(generator.fill, seed=seed)
+    )
+
+
+def templates(split: str) -> tuple[Template, ...]:
+    """The question templates of a split."""
+    return UNSEEN if split == "test_unseen" else SEEN
+
+
+class EhrSql(Source):
+    """Questions to a generated hospital in MIMIC-III's schema."""
+
+    name: ClassVar[str] = "ehr_sql"
+    title: ClassVar[str] = "EHR SQL: questions to a generated hospital database (MIMIC-III schema)"
+    licence: ClassVar[str] = "Apache-2.0 (generated)"
+
+    def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
+        """Tasks of a split, its templates taking turns; fewer than ``limit`` when all instances are used up."""
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split {split!r}", remedy=f"one of {', '.join(self.splits)}")
+        left = _DEFAULT_SIZES[split] if limit is None else limit
+        with open_readonly(database()) as con:
+            streams = [_stream(con, template, split, seed) for template in templates(split)]
+            while streams and left > 0:
+                for stream in list(streams):
+                    task = next(stream, None)
+                    if task is None:
+                        streams.remove(stream)
+                    elif left > 0:
+                        left -= 1
+                        yield task
+
+    def files(self, task: Task) -> dict[str, Path]:
+        """The database, as ``/data/ehr.db``."""
+        return {"ehr.db": database()}
+
+    def preamble(self, task: Task) -> str:
+        """``sql(query)``."""
+        return preamble(NOW)
+
+    def worked_example(self) -> WorkedExample:
+        """A laboratory value of a patient; the instance is in no split."""
+        with open_readonly(database()) as con:
+            template = next(template for template in SEEN if template.key == "lab_aggregate")
+            instance = next(i for i in template.instances(con) if i.bucket == RESERVED_BUCKET)
+            value = run_trusted(con, instance.sql, now=NOW)[0][0]
+        code = f'answer = sql("{instance.sql}")\nprint(answer)'
+        steps = ((ExecuteCode(code=code), f"{value}\n"), (Submit(variable="answer"), ""))
+        return WorkedExample(question=instance.question, steps=steps)
+
+
+def _stream(con: sqlite3.Connection, template: Template, split: str, seed: int) -> Iterator[Task]:
+    """The good instances of a template in a split, shuffled by seed."""
+    instances = [instance for instance in template.instances(con) if instance.belongs(split)]
+    random.Random(f"{seed} {split} {template.key}").shuffle(instances)
+    for instance in instances:
+        if (task := _task(con, instance, split)) is not None:
+            yield task
+
+
+def _task(con: sqlite3.Connection, instance: Instance, split: str) -> Task | None:
+    answer = instance.reference(con)
+    if answer is None:
+        return None
+    template = instance.template
+    return Task(
+        id=f"ehr_sql/{split}/{template.key}-{instance.digest[:10]}",
+        source="ehr_sql",
+        split=split,
+        question=instance.question,
+        context=CONTEXT,
+        template=template.key,
+        category=template.category,
+        permitted=(ActionName.REQUEST_INFO, ActionName.EXECUTE_CODE, ActionName.DEBUG, ActionName.SUBMIT),
+        reference=Reference(answer=answer, program=f'answer = sql("{instance.sql}")' if template.sql else ""),
+        metadata={
+            "slots": instance.in_sql,
+            "generator": generator.GENERATOR_VERSION,
+            "database_seed": DATABASE_SEED,
+        },
+    )
+
+
+SOURCE = EhrSql()
