@@ -1,0 +1,32 @@
+"""Supervised fine-tuning: cross-entropy on the sampled tokens, averaged over all trained tokens of a step.
+
+TRL's SFTTrainer with our ids and labels: it tokenises, masks and cuts nothing.
+"""
+
+from trl import SFTConfig, SFTTrainer
+
+from copilot.training.collators import SftCollator
+from copilot.training.loop import Method, PlannedTrainer, Session, as_dataset
+
+
+class PlannedSft(PlannedTrainer, SFTTrainer):
+    """SFTTrainer over planned rows."""
+
+
+def _arguments(**common: object) -> SFTConfig:
+    return SFTConfig(**common, dataset_kwargs={"skip_prepare_dataset": True}, packing=False)
+
+
+def _build(session: Session) -> PlannedSft:
+    columns = [{name: row[name] for name in ("input_ids", "labels")} for row in session.rows]
+    return PlannedSft(
+        model=session.model,
+        args=session.arguments,
+        train_dataset=as_dataset(columns),
+        data_collator=SftCollator(session.pad_id),
+        processing_class=session.tokenizer,
+    )
+
+
+SFT = Method(kind="sft", arguments=_arguments, build=_build)
+"""Supervised fine-tuning."""
