@@ -25,10 +25,8 @@ from copilot.reward.answers import (
     UnanswerableAnswer,
 )
 from copilot.reward.rows import compare_rows
-from copilot.reward.values import read_moment, read_number, read_text
+from copilot.reward.values import equals_whole, read_moment, read_number, read_text
 
-INTEGER_NOISE = 1e-6
-"""Absolute difference that floating-point sums leave on a whole number."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
@@ -67,11 +65,7 @@ def grade_integer(answer: IntegerAnswer, submitted: JsonValue) -> Grade:
     number = read_number(submitted)
     if number is None or not math.isfinite(number):
         return _wrong(f"{show(submitted)} is no finite number")
-    if isinstance(number, int):
-        return _verdict(number == answer.value, submitted, answer.value)
-    # beyond 2**53 floats skip integers: only a value that is one of ours exactly counts
-    tolerance = INTEGER_NOISE if abs(answer.value) < 2**53 else 0
-    return _verdict(abs(_float(answer.value) - number) <= tolerance, submitted, answer.value)
+    return _verdict(equals_whole(number, answer.value), submitted, answer.value)
 
 
 def grade_real(answer: RealAnswer, submitted: JsonValue) -> Grade:
@@ -79,7 +73,7 @@ def grade_real(answer: RealAnswer, submitted: JsonValue) -> Grade:
     number = read_number(_without_unit(submitted, answer.unit))
     if number is None:
         return _wrong(f"{show(submitted)} is no number")
-    number = _float(number)
+    number = float(number)
     if not math.isfinite(answer.value):
         same = math.isnan(number) if math.isnan(answer.value) else number == answer.value
         return _verdict(same, submitted, answer.value)
@@ -183,11 +177,6 @@ def _without_unit(submitted: JsonValue, unit: str | None) -> JsonValue:
     if unit and isinstance(submitted, str) and submitted.strip().endswith(unit):
         return submitted.strip().removesuffix(unit)
     return submitted
-
-
-def _float(number: int | float) -> float:
-    """``float`` of an integer below 10**302 or of a float; never overflows."""
-    return float(number)
 
 
 def _verdict(correct: bool, submitted: object, reference: object) -> Grade:

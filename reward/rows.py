@@ -14,13 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from copilot.reward.values import MAX_TEXT, read_iso_cell, read_number, read_text
+from copilot.reward.values import MAX_TEXT, equals_whole, read_iso_cell, read_number, read_text
 
 Cell = None | int | float | datetime | str
 """A cell after reading."""
 Row = tuple[Cell, ...]
 
-_WHOLE_NOISE = 1e-6
 _MAX_MATCHING = 400
 """Rows up to which a tolerant match is searched for; longer remainders are compared in sorted order."""
 
@@ -89,12 +88,11 @@ def _read_cell(value: object) -> Cell:
 
 def _same_cell(wanted: Cell, got: Cell, rel_tol: float) -> bool:
     if isinstance(wanted, int | float) and isinstance(got, int | float):
-        if isinstance(wanted, int) and isinstance(got, int):
-            return wanted == got
         if not math.isfinite(wanted) or not math.isfinite(got):
             return wanted == got or (math.isnan(wanted) and math.isnan(got))
-        tolerance = _WHOLE_NOISE if isinstance(wanted, int) else rel_tol * abs(wanted) + 1e-12
-        return abs(float(wanted) - float(got)) <= tolerance
+        if isinstance(wanted, int):
+            return equals_whole(got, wanted)
+        return abs(wanted - float(got)) <= rel_tol * abs(wanted) + 1e-12
     return type(wanted) is type(got) and wanted == got
 
 

@@ -12,6 +12,9 @@ from datetime import date, datetime, time
 MAX_TEXT = 10_000
 """Longest text that is looked at; longer ones are no answer."""
 
+WHOLE_NOISE = 1e-6
+"""Absolute difference that floating-point sums leave on a whole number."""
+
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "infinity": math.inf, "-inf": -math.inf, "-infinity": -math.inf}
@@ -42,6 +45,12 @@ def _number_of_text(text: str) -> int | float | None:
     if len(text) > 300 or not _NUMBER.fullmatch(text) or _LEADING_ZERO.match(text):
         return None
     return float(text) if any(mark in text for mark in ".eE") else int(text)
+
+
+def equals_whole(number: int | float, whole: int) -> bool:
+    """Whether a finite number is ``whole``, up to the noise that floating-point sums leave; exact beyond 2**53."""
+    nearest = round(number)
+    return nearest == whole and abs(number - nearest) <= WHOLE_NOISE
 
 
 def read_text(value: object) -> str | None:

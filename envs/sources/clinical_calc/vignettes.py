@@ -61,7 +61,7 @@ def _who(patient: Patient, *, short: bool) -> str:
 
 
 def _facts(calculator: Calculator, patient: Patient, phrasing: Phrasing, rng: random.Random) -> list[str]:
-    joint = _PRESSURE <= patient.stated.keys() and phrasing.style != "prose"
+    joint = patient.stated.keys() >= _PRESSURE and phrasing.style != "prose"
     items = [item for item in calculator.inputs if not (joint and item.name in _PRESSURE)]
     facts = [fact for item in items if (fact := _fact(item, patient, phrasing, rng))]
     return facts + ([f"BP {patient.stated['sbp']}/{patient.stated['dbp']} mmHg"] if joint else [])
