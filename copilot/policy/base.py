@@ -26,6 +26,11 @@ class SamplingParams(StrictModel):
     max_tokens: int = 1024
     """Tokens per turn, at most."""
 
+    @property
+    def logprob_temperature(self) -> float:
+        """Temperature of the distribution that reported log-probabilities belong to: 1 for greedy sampling."""
+        return self.temperature or 1.0
+
 
 @dataclass(frozen=True)
 class GenerationRequest:
