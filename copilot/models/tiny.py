@@ -37,7 +37,8 @@ _CORPUS = '''
 You are a coding agent for biomedical data science. Answer the question with the data of the hospital.
 Write one action per message. Allowed actions: request_info, terminal, execute_code, debug, submit.
 system user assistant tool. Use Python code in a fenced block: ```python ... ``` and submit the answer with a variable.
-{"action": "execute_code", "params": {"code": "import pandas as pd"}} {"action": "submit", "params": {"answer": "answer"}}
+{"action": "execute_code", "params": {"code": "import pandas as pd"}}
+{"action": "submit", "params": {"answer": "answer"}}
 {"action": "request_info", "params": {"info_type": "column_names", "data_path": "/data/ehr.db", "keyterm": ""}}
 <tool_call>{"name": "execute_code", "arguments": {"code": "print(answer)"}}</tool_call>
 import sqlite3, json
@@ -56,8 +57,10 @@ icustays, diagnoses_icd, procedures_icd, d_icd_diagnoses, d_icd_procedures, char
 microbiologyevents, transfers, cost, d_items, long_title, short_title, icd_code, event_type, event_id, careunit, wardid
 How many patients were admitted to the hospital this year? What is the total cost of the stay of patient 10021?
 What was the last measured creatinine of the patient? Compute the score from the note, and give the number.
-Traceback (most recent call last): NameError: name is not defined; KeyError; ValueError; OperationalError: no such column
-The patient is a 65 year old man with a heart rate of 92, a blood pressure of 130/80 mmHg, sodium 138 mEq/L, weight 70 kg.
+Traceback (most recent call last): NameError: name is not defined
+KeyError; ValueError; OperationalError: no such column
+The patient is a 65 year old man with a heart rate of 92,
+a blood pressure of 130/80 mmHg, sodium 138 mEq/L, weight 70 kg.
 0 1 2 3 4 5 6 7 8 9 true false null None True False ( ) [ ] { } = == != < > <= >= + - * / % . , : ; ' "
 '''
 

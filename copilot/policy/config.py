@@ -47,6 +47,8 @@ class TransformersConfig(StrictModel):
     """Sequences decoded together."""
     max_model_len: int = 4096
     """Context in tokens."""
+    prefix_cache_gb: float = 1.0
+    """Keys and values of past turns kept for the next ones, in GiB."""
 
 
 class OpenAIConfig(StrictModel):
