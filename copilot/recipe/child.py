@@ -26,6 +26,7 @@ def main() -> int:
     os.set_inheritable(result_fd, False)
     _draw_on(os.environ.pop(TERMINAL_ENV, None))
     job = json.load(sys.stdin)
+    answer: dict[str, Any]
     try:
         answer, code = {"outputs": _resolve(job) if "resolve" in job else _run(job)}, 0
     except CopilotError as error:

@@ -146,7 +146,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     elif head in Recipe.model_fields and head != "stages":
         node, parts = raw, [head, *rest]
     else:
-        known = [*(f for f in Recipe.model_fields if f != "stages"), *(f"{stage}.KEY" for stage in stages)]
+        known = [*(f for f in Recipe.model_fields if f != "stages"), *stages]
         raise RecipeError(
             f"override {override!r} names neither a recipe key nor a stage", remedy=did_you_mean(head, known)
         )

@@ -4,6 +4,7 @@ Nothing heavy is imported here, so device memory, process groups and servers can
 finished when all its processes are and ``done.json`` is written; whatever happens before, the next run goes on from it.
 """
 
+import json
 import os
 import signal
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import click
 
 from copilot.errors import CopilotError
-from copilot.recipe.folder import RunFolder, finish, write_json
+from copilot.recipe.folder import RunFolder, finish, write_atomic
 from copilot.recipe.plan import PlannedStage, make_plan, run_root
 from copilot.recipe.process import Child, ChildResult
 from copilot.recipe.ranks import LOST, Channel, Host, Message, Ranks, free_port, join
@@ -26,6 +27,7 @@ from copilot.recipe.secrets import Scrubber
 from copilot.recipe.tracking import Tracker
 
 _POLL = 0.1
+_AFTER_RANK_0 = 2.0  # a launcher ends all ranks when one has failed: rank 0 must have spoken by then
 _LAUNCHER_RANKS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE")
 _STOPPED: Message = {"stop": True}
 
@@ -41,8 +43,8 @@ class _RelayedError(CopilotError):
     """A mistake found inside a stage process, shown as it was said there."""
 
     def __init__(self, result: ChildResult) -> None:
-        super().__init__(result.error[0])
         self._said = result.error
+        super().__init__(result.error[0])
 
     def lines(self) -> list[str]:
         return self._said
@@ -117,9 +119,8 @@ class _Leader:
             "distributed": planned.stage.distributed and self.ranks.launched,
             "port": free_port(),
         }
-        write_json(
-            planned.folder / "stage.json", {k: job[k] for k in ("id", "type", "config", "model", "seed", "outputs")}
-        )
+        record = {name: job[name] for name in ("id", "type", "config", "model", "seed", "outputs")}
+        write_atomic(planned.folder / "stage.json", self.scrub(json.dumps(record, indent=1) + "\n"))
         if job["distributed"]:
             self.host.tell({"job": job})
         child = _start(job, self.ranks, self.env, self.folder, self.scrub, terminal=1, inherit=(self.lock,))
@@ -189,10 +190,10 @@ def _lead(recipe: Recipe, *, source: Path, env: dict[str, str], ranks: Ranks) ->
             done = "nothing to do, all stages were done before" if not waiting else "finished"
             click.echo(f"recipe {recipe.name}: {done}; results in {root}")
         finally:
-            host.tell({"end": code})
-            host.close()
             if tracker is not None:
                 tracker.close(code)
+            host.tell({"end": code})
+            host.close()
 
 
 def _check_model(recipe: Recipe, env: dict[str, str], scrub: Scrubber) -> None:
@@ -224,6 +225,7 @@ def _follow(root: Path, *, env: dict[str, str], ranks: Ranks) -> None:
             raise StageFailure("rank 0 is gone", where=root, remedy="see its message; run the same command again")
         if "end" in message:
             if message["end"]:
+                time.sleep(_AFTER_RANK_0)
                 raise StageFailure("the run failed; rank 0 says why", where=root)
             return
         _follow_stage(message["job"], channel, env, folder, scrub, ranks)

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from copilot.errors import RecipeError
 from copilot.recipe.folder import write_json
@@ -79,7 +79,7 @@ class Tracker:
         self._run.finish(exit_code=exit_code)
 
 
-def tracking_mode(config: WandbConfig) -> str:
+def tracking_mode(config: WandbConfig) -> Literal["online", "offline"]:
     """``online`` or ``offline``: a key decides where the recipe leaves it open.
 
     Raises:
