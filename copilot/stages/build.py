@@ -94,7 +94,7 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
 
 def _locate(name: str, ctx: StageContext) -> Path:
     """The store an entry names: a path has a ``/``, so that a folder never hides a stage of the same name."""
-    return Path(name) if "/" in name else Path(ctx.output(name, "trajectories"))
+    return Path(name).expanduser() if "/" in name else Path(ctx.output(name, "trajectories"))
 
 
 def _shares(config: BuildConfig) -> dict[str, float] | None:

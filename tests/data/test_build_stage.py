@@ -97,6 +97,10 @@ def test_bad_entries_are_named(tmp_path: Path, make: Any) -> None:
 
 def test_upstream_is_what_has_no_slash() -> None:
     config = get_stage("build").config.model_validate(
-        {"id": "b", "format": "sft", "trajectories": ["base", {"store": "/old/one", "share": 0.5}]}
+        {
+            "id": "b",
+            "format": "sft",
+            "trajectories": [{"store": "base", "share": 0.5}, {"store": "/old/one", "share": 0.5}],
+        }
     )
     assert config.upstream() == ["base"]
