@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+from copilot.envs import feedback
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
+from copilot.envs.sandboxes.base import CellResult
 from copilot.envs.sources.base import Source
 from copilot.envs.sources.ehr_sql import generator
 from copilot.envs.sources.ehr_sql.schema import CONTEXT, NOW
@@ -78,8 +80,8 @@ class EhrSql(Source):
             template = next(template for template in SEEN if template.key == "lab_aggregate")
             instance = next(i for i in template.instances(con) if i.bucket == RESERVED_BUCKET)
             value = run_trusted(con, instance.sql, now=NOW)[0][0]
-        code = f'answer = sql("{instance.sql}")\nprint(answer)'
-        steps = ((ExecuteCode(code=code), f"{value}\n"), (Submit(variable="answer"), ""))
+        shown = feedback.of_cell(CellResult(status="ok"), answer=(value,)).text
+        steps = ((ExecuteCode(code=f'answer = sql("{instance.sql}")'), shown), (Submit(variable="answer"), ""))
         return WorkedExample(question=instance.question, steps=steps)
 
 
