@@ -17,8 +17,9 @@ class DuplicatesFilter(Filter):
 
     type: Literal["duplicates"] = "duplicates"
     """Name of the filter."""
-    near: bool = True
-    """Also drop repeats within a question template (source and template), not only within a task."""
+    near: bool = False
+    """Also drop repeats within a question template (source and template), not only within a task; where all tasks of a
+    template have the same right actions (unanswerable questions), one of them is left."""
 
     def judge(self, trajectories: Sequence[Trajectory]) -> list[str]:
         """See :meth:`Filter.judge`; the first of equals stays."""
@@ -42,7 +43,8 @@ class DuplicatesFilter(Filter):
 
 def actions_text(trajectory: Trajectory) -> str:
     """All actions of a trajectory as one text, white space folded."""
-    return re.sub(r"\s+", " ", "\n".join(turn.action.model_dump_json() for turn in trajectory.turns))
+    fields = (f"{name}={value}" for turn in trajectory.turns for name, value in turn.action.model_dump().items())
+    return re.sub(r"\s+", " ", " ".join(fields))
 
 
 FILTER = DuplicatesFilter
