@@ -51,7 +51,9 @@ configs = st.builds(
     DatasetConfig,
     format=st.sampled_from(["sft", "dpo", "kto"]),
     filters=st.lists(
-        st.sampled_from([{"type": "success", "rule": "any_attempt"}, {"type": "duplicates"}, {"type": "error_loops"}]),
+        st.sampled_from(
+            [{"type": "success", "rule": "any_attempt"}, {"type": "duplicates", "near": True}, {"type": "error_loops"}]
+        ),
         max_size=2,
     ),
     mask_errors=st.booleans(),

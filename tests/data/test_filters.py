@@ -57,8 +57,16 @@ def test_duplicates_within_task_and_template(make: Any) -> None:
         solved("d", "answer = 3", template=""),
         solved("e", "answer = 3", template=""),
     ]
-    assert judge({"type": "duplicates"}, *found) == ["", "exact duplicate", "near duplicate", "", "", "", ""]
-    assert judge({"type": "duplicates", "near": False}, *found) == ["", "exact duplicate", "", "", "", "", ""]
+    assert judge({"type": "duplicates", "near": True}, *found) == [
+        "",
+        "exact duplicate",
+        "near duplicate",
+        "",
+        "",
+        "",
+        "",
+    ]
+    assert judge({"type": "duplicates"}, *found) == ["", "exact duplicate", "", "", "", "", ""]
 
 
 def test_error_loops_are_equal_failing_actions_in_a_row(make: Any) -> None:
