@@ -150,7 +150,7 @@ def _line_of_traceback(stderr: str) -> int | None:
 
 def _line(code: str, number: int | None) -> str:
     lines = code.splitlines()
-    return lines[number - 1] if number and number <= len(lines) else ""
+    return lines[number - 1] if number and 0 < number <= len(lines) else ""
 
 
 def _clip(text: str, size: int) -> str:
