@@ -15,6 +15,7 @@ from copilot.stages.base import Stage, StageConfig
 _BLOCK = 1 << 16
 _BLOCKS = 32
 _WHOLE = 4 << 20
+_SUITE_KEYS = ("suite", "suites", "held_out")  # config keys that hold names of suites
 
 
 def stage_key(config: StageConfig, stage: Stage[Any], *, upstream: dict[str, str], model: str, seed: int) -> str:
@@ -83,7 +84,7 @@ def _paths(value: Any, where: str, stage_ids: set[str]) -> dict[str, str]:
 
 
 def _named_file(value: str, where: str) -> dict[str, str]:
-    if any(part in ("suite", "suites") for part in where.split(".")):
+    if any(part in _SUITE_KEYS for part in where.split(".")):
         from copilot.envs.suites import find_suite
 
         return {where: str(find_suite(value))}
