@@ -32,6 +32,7 @@ class SftCollator:
     """Token that fills up."""
 
     def __call__(self, rows: list[Row]) -> Batch:
+        """Collate."""
         ids = [row["input_ids"] for row in rows]
         # The first token of a row is never predicted; TRL counts labels before it shifts them.
         labels = [[-100, *row["labels"][1:]] for row in rows]
@@ -49,6 +50,7 @@ class DpoCollator:
     """Token that fills up."""
 
     def __call__(self, rows: list[Row]) -> Batch:
+        """Collate."""
         sides = [(row, side) for side in ("chosen", "rejected") for row in rows]
         batch = _completions([(row["prompt_ids"], row[f"{s}_ids"], row[f"{s}_mask"]) for row, s in sides], self.pad_id)
         for name in ("ref_chosen_logps", "ref_rejected_logps"):
@@ -65,6 +67,7 @@ class KtoCollator:
     """Token that fills up."""
 
     def __call__(self, rows: list[Row]) -> Batch:
+        """Collate."""
         own = [(row["prompt_ids"], row["completion_ids"], row["completion_mask"]) for row in rows]
         other = [(row["prompt_ids"], row["other_ids"], row["other_mask"]) for row in rows]
         batch = _completions(own, self.pad_id)

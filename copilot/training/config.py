@@ -107,7 +107,7 @@ class DpoSettings(StrictModel):
 
     beta: PositiveFloat = 0.1
     """Strength of the pull towards the reference."""
-    loss: list[Literal["sigmoid", "ipo", "hinge", "sft", "apo_zero"]] = ["sigmoid"]
+    loss: list[Literal["sigmoid", "ipo", "hinge", "sft", "apo_zero"]] = Field(default=["sigmoid"], min_length=1)
     """Loss terms, added; ``sft`` is the chosen answer's token mean."""
     loss_weights: list[float] | None = None
     """A weight per term; ``None``: all 1."""

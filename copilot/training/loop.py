@@ -31,13 +31,21 @@ from copilot.training.weights import load_tokenizer, load_trainable, save_weight
 
 
 class PlannedTrainer(Trainer):
-    """Mixed in before a TRL trainer: rows in planned order, no telemetry, no model cards in checkpoints."""
+    """Mixed in before a TRL trainer: our rows as they are, in planned order; no telemetry, no cards in checkpoints."""
 
     plan: list[int]
     """Row indices, ``batch_size`` per step."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> PlannedOrder:
         return PlannedOrder(self.plan)
+
+    def _prepare_dataset(self, dataset: Dataset, *args: Any) -> Dataset:
+        """TRL would tokenise texts here; our rows are ids already."""
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
+        """TRL would compute the reference here; preference rows bring it along."""
+        return dataset
 
     def _send_telemetry(self) -> None:
         """Nothing about a run on medical data leaves the house."""
@@ -232,8 +240,3 @@ def use_threads(world_size: int) -> None:
     """Share the CPUs among the processes of this machine; launchers set one thread each and leave the rest idle."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", world_size))
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // processes))
-
-
-def as_dataset(rows: list[Row]) -> Dataset:
-    """Rows in memory as TRL wants them."""
-    return Dataset.from_list(rows)

@@ -7,6 +7,7 @@ step's reward margin is 0. Ranks share the rows; results are appended as they co
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedModel
@@ -14,6 +15,9 @@ from transformers import PreTrainedModel
 from copilot.training.collators import pad
 from copilot.training.rows import Row
 from copilot.training.scoring import sequence_logps
+
+if TYPE_CHECKING:
+    from copilot.training.loop import Session
 
 Side = tuple[str, str]
 """Column names of a completion's ids and mask; the prompt is ``prompt_ids``."""
@@ -54,6 +58,20 @@ def reference_logps(
     wait_for_everyone()
     done = _read(folder)
     return [done[index] for index in range(len(rows))]
+
+
+def session_reference(session: "Session", sides: tuple[Side, Side]) -> list[tuple[float, float]]:
+    """:func:`reference_logps` of a session's rows under its model as loaded."""
+    model = session.base_model.to(session.arguments.device)
+    return reference_logps(
+        model,
+        session.rows,
+        sides,
+        folder=session.ctx.folder,
+        rank=session.ctx.rank,
+        world_size=session.ctx.world_size,
+        wait_for_everyone=session.wait_for_everyone,
+    )
 
 
 def _score(model: PreTrainedModel, row: Row, sides: tuple[Side, Side]) -> torch.Tensor:

@@ -3,10 +3,11 @@
 TRL's SFTTrainer with our ids and labels: it tokenises, masks and cuts nothing.
 """
 
+from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
 from copilot.training.collators import SftCollator
-from copilot.training.loop import Method, PlannedTrainer, Session, as_dataset
+from copilot.training.loop import Method, PlannedTrainer, Session
 
 
 class PlannedSft(PlannedTrainer, SFTTrainer):
@@ -22,7 +23,7 @@ def _build(session: Session) -> PlannedSft:
     return PlannedSft(
         model=session.model,
         args=session.arguments,
-        train_dataset=as_dataset(columns),
+        train_dataset=Dataset.from_list(columns),
         data_collator=SftCollator(session.pad_id),
         processing_class=session.tokenizer,
     )
