@@ -57,13 +57,22 @@ def of_cell(result: CellResult, *, code: str = "", answer: tuple[JsonValue] | No
     """
     printed = "\n".join(part for part in (result.stdout.rstrip(), _errors(result, code)) if part)
     if result.status == "ok" and not printed:
-        printed = NO_OUTPUT if answer is None else f"answer = {encode(answer[0])}"
+        printed = NO_OUTPUT if answer is None else f"answer = {encode(_shown(answer[0]))}"
     return Feedback(
         text=printed,
         status=result.status,
         error_type=result.error_type,
         truncated_chars=result.truncated_chars,
     )
+
+
+def _shown(value: JsonValue) -> JsonValue:
+    """The value with floats at six significant digits, far finer than any tolerance, for a third of the tokens."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    return {key: _shown(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _errors(result: CellResult, code: str) -> str:

@@ -56,6 +56,8 @@ class StageContext:
     """Processes of the run."""
     stage_id: str = ""
     """The stage's id, as in the recipe; its folder's name has a hash behind it."""
+    data_use: str = "none"
+    """The recipe's ``data_use``; ``permitted`` lets credentialed data leave the house."""
 
     @property
     def is_main(self) -> bool:

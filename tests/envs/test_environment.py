@@ -11,9 +11,9 @@ import pytest
 
 from copilot.envs.actions import Action, ActionName, Debug, ExecuteCode, Invalid, RequestInfo, Submit, Terminal
 from copilot.envs.environment import MedAgentEnv, StepResult
-from copilot.envs.prompt import PromptConfig
+from copilot.envs.prompt import PromptConfig, compose
 from copilot.envs.protocols import get_protocol
-from copilot.envs.sandboxes.base import SandboxConfig, SandboxLimits, make_backend
+from copilot.envs.sandboxes.base import SandboxBackend, SandboxConfig, SandboxLimits, make_backend
 from copilot.envs.sources.base import Source
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.reward.answers import Answer, IntegerAnswer, UnanswerableAnswer
@@ -70,25 +70,32 @@ def a_task(answer: Answer | None = None, permitted: tuple[ActionName, ...] = tup
 Scenario = Callable[[MedAgentEnv], Coroutine[Any, Any, Any]]
 
 
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, SandboxBackend, Ward]]:
+    """One event loop, one started backend, one source for all tests here; sandboxes are opened per episode."""
+    limits = SandboxLimits(cell_seconds=3)
+    backend = make_backend(SandboxConfig(type="local", require="none", limits=limits))
+    with asyncio.Runner() as runner:
+        runner.run(backend.start())
+        yield runner, backend, Ward(tmp_path_factory.mktemp("ward"))
+        runner.run(backend.close())
+
+
 @pytest.fixture
-def in_env(tmp_path: Path) -> Callable[..., Any]:
+def in_env(world: tuple[asyncio.Runner, SandboxBackend, Ward]) -> Callable[..., Any]:
     """Runs a scenario in a fresh environment on the local sandbox."""
-    source = Ward(tmp_path)
+    runner, backend, source = world
 
     def run(scenario: Scenario, task: Task | None = None, **options: Any) -> Any:
         async def inside() -> Any:
-            limits = SandboxLimits(cell_seconds=5)
-            backend = make_backend(SandboxConfig(type="local", require="none", limits=limits))
-            await backend.start()
             env = MedAgentEnv(task or a_task(), source, backend, get_protocol("json"), **options)
             try:
                 await env.reset(seed=1)
                 return await scenario(env)
             finally:
                 await env.close()
-                await backend.close()
 
-        return asyncio.run(inside())
+        return runner.run(inside())
 
     return run
 
@@ -179,7 +186,7 @@ def test_what_cannot_be_submitted_costs_a_turn_but_does_not_end(
     assert not env.outcome.submitted
 
 
-def test_unpermitted_actions_never_reach_the_sandbox(in_env: Callable[..., Any], tmp_path: Path) -> None:
+def test_unpermitted_actions_never_reach_the_sandbox(in_env: Callable[..., Any]) -> None:
     async def scenario(env: MedAgentEnv) -> list[StepResult]:
         refused = await act(env, Terminal(cmd="echo 1 > /tmp/was_here"))
         return [refused, await act(env, ExecuteCode(code="import os; print(os.path.exists('/tmp/was_here'))"))]
@@ -269,25 +276,42 @@ def test_a_cell_that_runs_too_long_is_a_timeout_and_the_episode_goes_on(in_env: 
     assert after.feedback.text == "1"
 
 
-def test_the_prompt_puts_what_is_shared_first(tmp_path: Path) -> None:
-    source = Ward(tmp_path)
-
-    async def scenario(prompt: PromptConfig) -> list[dict[str, Any]]:
-        backend = make_backend(SandboxConfig(require="none"))
-        await backend.start()
-        env = MedAgentEnv(a_task(), source, backend, get_protocol("markdown"), prompt=prompt)
-        try:
-            return await env.reset(0)
-        finally:
-            await env.close()
-            await backend.close()
-
-    plain = asyncio.run(scenario(PromptConfig()))
+@pytest.mark.parametrize("protocol", ["json", "tools", "markdown"])
+def test_the_prompt_puts_what_is_shared_first(protocol: str) -> None:
+    wire, task = get_protocol(protocol), a_task()
+    plain = compose(task, wire, PromptConfig(), EXAMPLE)
     assert [message["role"] for message in plain] == ["system", "user"]
     assert plain[1]["content"] == "Table patients.\n\nHow many patients are there?"
-    shown = asyncio.run(scenario(PromptConfig(examples=1, context=False, brief=True)))
+    shown = compose(task, wire, PromptConfig(examples=1, context=False, brief=True), EXAMPLE)
     assert [message["role"] for message in shown] == ["system", "user", "assistant", "user", "assistant", "user"]
     assert shown[1]["content"] == EXAMPLE.question
-    assert shown[4]["content"] == "```submit\nanswer\n```"
+    assert wire.parse(shown[4]["content"], task.permitted) == Submit(variable="answer")
     assert shown[5]["content"] == "How many patients are there?"
     assert len(shown[0]["content"]) < len(plain[0]["content"])
+
+
+def test_the_reference_never_reaches_prompt_or_sandbox(in_env: Callable[..., Any]) -> None:
+    secret = 918273645
+
+    async def scenario(env: MedAgentEnv) -> list[str]:
+        look = "import gc; print([o for o in gc.get_objects() if isinstance(o, dict) and 918273645 in o.values()][:1])"
+        files = "import os; print(os.environ, os.listdir('/data'), open('/proc/self/cmdline').read())"
+        messages = await env.reset(0)
+        seen = [(await act(env, ExecuteCode(code=code))).feedback.text for code in (look, files)]
+        return [*seen, str(messages)]
+
+    seen = in_env(scenario, a_task(IntegerAnswer(value=secret)))
+    assert seen[0] == "[]"
+    assert not any(str(secret) in text for text in seen[1:])
+
+
+def test_a_new_episode_knows_nothing_of_the_last(in_env: Callable[..., Any]) -> None:
+    async def scenario(env: MedAgentEnv) -> tuple[StepResult, MedAgentEnv]:
+        await act(env, ExecuteCode(code="answer = 2"))
+        await act(env, Submit(variable="answer"))
+        await env.reset(seed=2)
+        return await act(env, Submit(variable="answer")), env
+
+    step, env = in_env(scenario)
+    assert step.feedback.status == "invalid"
+    assert (env.turns, env.outcome.submitted, env.outcome.any_attempt_correct) == (1, False, False)

@@ -47,6 +47,10 @@ def test_what_the_sandbox_left_out_is_counted_too() -> None:
 def test_cells_say_how_they_ended() -> None:
     assert of_cell(CellResult(status="ok")).text == "(no output)"
     assert of_cell(CellResult(status="ok"), answer=(None,)).text == "answer = null"
+    assert (
+        of_cell(CellResult(status="ok"), answer=([1 / 3, {"a": 2e9 + 0.1}],)).text
+        == 'answer = [0.333333, {"a": 2000000000.0}]'
+    )
     assert of_cell(CellResult(status="ok", stdout="1\n"), answer=(1,)).text == "1"
     assert of_cell(CellResult(status="memory", state_lost=True)).text == "Out of memory. Variables are lost."
     assert of_cell(CellResult(status="timeout", seconds=5.01)).text == "Timeout after 5 s."
