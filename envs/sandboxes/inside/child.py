@@ -1,0 +1,94 @@
+"""What happens between fork and first instruction in the processes that run model code."""
+
+import os
+import random
+import resource
+import signal
+import sys
+from dataclasses import dataclass, field
+
+from . import seccomp, syscalls
+from .interpreter import Interpreter
+
+_STACK = 8 << 20
+
+
+@dataclass
+class ChildSettings:
+    """What an episode's processes are bound by."""
+
+    memory: int
+    """Bytes of memory on top of what the preloaded libraries hold."""
+    address_space: int
+    """Bytes of address space the preloaded libraries hold."""
+    processes: int
+    disk: int
+    output_chars: int
+    seed: int
+    preamble: str = ""
+    work: str = "/work"
+    work_is_memory: bool = True
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def run_interpreter(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
+    """Become the interpreter. ``pipes``: stdout, stderr, requests, replies."""
+    _confine(settings, code, pipes)
+    os.environ.clear()
+    os.environ.update(settings.environment)
+    random.seed(settings.seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(settings.seed % 2**32)
+    Interpreter(pipes[2], pipes[3]).serve()
+    os._exit(0)
+
+
+def run_command(command: str, settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
+    """Become ``/bin/sh -c command``. ``pipes``: stdout, stderr."""
+    _confine(settings, code, pipes)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve("/bin/sh", ["sh", "-c", command], settings.environment)
+
+
+def _confine(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDONLY)
+    for target, source in enumerate((null, *pipes[:2])):
+        os.dup2(source, target)
+    for fd in (null, *pipes[:2]):
+        os.close(fd)
+    keep = {0, 1, 2, *pipes[2:]}
+    for fd in range(3, 64):
+        if fd not in keep:
+            _close(fd)
+    os.chdir(settings.work)
+    os.umask(0o077)
+    limit(settings)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    seccomp.install(code)
+
+
+def limit(settings: ChildSettings) -> None:
+    """Set the resource limits of this process and its children."""
+    for name, value in (
+        (resource.RLIMIT_AS, settings.address_space + settings.memory + _STACK),
+        (resource.RLIMIT_NPROC, settings.processes + 1),
+        (resource.RLIMIT_FSIZE, settings.disk),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_STACK, _STACK),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        hard = resource.getrlimit(name)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(name, (bound, bound))
+
+
+def _close(fd: int) -> None:
+    try:
+        os.close(fd)
+    except OSError:
+        return

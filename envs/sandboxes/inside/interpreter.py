@@ -1,0 +1,142 @@
+"""Runs cells of model code in one namespace, as a notebook would; the process that does this has pipes only.
+
+Nothing here is trusted: the code it runs can rewrite all of it. The supervisor therefore checks every reply, bounds
+it, times it, and replaces the process when it breaks.
+"""
+
+import ast
+import linecache
+import os
+import signal
+import sys
+import traceback
+import types
+from typing import Any, TextIO
+
+from . import frames, values
+
+_TEXT_LIMIT = 4_000
+_TRACE_LIMIT = 20_000
+_OWN = ("<cell ", "<preamble")
+
+
+class Interpreter:
+    """State of an episode's cells.
+
+    Args:
+        requests: Descriptor of the pipe requests come from.
+        replies: Descriptor of the pipe replies go to.
+    """
+
+    def __init__(self, requests: int, replies: int) -> None:
+        self.requests, self.replies = requests, replies
+        self.pid = os.getpid()
+        self.main = types.ModuleType("__main__")
+        sys.modules["__main__"] = self.main
+        self.kept = [os.dup(0), os.dup(1), os.dup(2)]
+        self.streams = [_stream(1), _stream(2)]
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115  (lives as long as the process)
+
+    def serve(self) -> None:
+        """Answer requests until the pipe ends."""
+        while (request := frames.read_frame(self.requests)) is not None:
+            self._prepare()
+            reply = (
+                self._get(request["name"]) if request["op"] == "get" else self._cell(request["code"], request["cell"])
+            )
+            if os.getpid() != self.pid:
+                os._exit(0)  # a forked copy that ran off the end of its cell
+            self._flush()
+            frames.write_frame(self.replies, {**reply, "n": request["n"]})
+
+    def _prepare(self) -> None:
+        """Undo what the last cell may have done to signals and standard streams."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for target, kept in enumerate(self.kept):
+            os.dup2(kept, target)
+        if self.streams[0].closed or self.streams[1].closed:
+            self.streams = [_stream(1), _stream(2)]
+        sys.stdout, sys.stderr = self.streams
+
+    def _flush(self) -> None:
+        for stream in (sys.stdout, sys.stderr, *self.streams):
+            try:
+                stream.flush()
+            except Exception:
+                continue
+
+    def _cell(self, code: str, name: str) -> frames.Frame:
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        try:
+            self._run(code, name)
+        except BaseException as error:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return _failure(error, name)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return {"status": "ok"}
+
+    def _run(self, code: str, name: str) -> None:
+        body = ast.parse(code, name)
+        last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
+        space = self.main.__dict__
+        if body.body:
+            exec(compile(body, name, "exec", dont_inherit=True), space)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), name, "eval", dont_inherit=True), space)
+            if value is not None and not code.rstrip().endswith(";"):
+                space["_"] = value
+                sys.stdout.write(f"{value!r}\n")
+
+    def _get(self, name: str) -> frames.Frame:
+        if name not in self.main.__dict__:
+            return {"status": "missing"}
+        try:
+            return {"status": "ok", "value": values.dump(self.main.__dict__[name])}
+        except BaseException as error:
+            return {"status": "invalid", "message": _text(error)}
+
+
+def _stream(fd: int) -> TextIO:
+    return open(fd, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)[:_TEXT_LIMIT]
+    except BaseException:
+        return "<the exception's own text failed>"
+
+
+def _kind(error: BaseException) -> str:
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _failure(error: BaseException, name: str) -> frames.Frame:
+    lines = [frame.lineno for frame in _frames(error) if frame.filename == name]
+    line = error.lineno if isinstance(error, SyntaxError) and error.filename == name else (lines or [None])[-1]
+    return {
+        "status": "memory" if isinstance(error, MemoryError) else "error",
+        "type": _kind(error)[:200],
+        "message": _text(error),
+        "line": line,
+        "trace": _trace(error),
+    }
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return list(traceback.extract_tb(error.__traceback__))
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback with the frames of cells only."""
+    try:
+        report = traceback.TracebackException.from_exception(error, compact=True)
+        link: Any = report
+        while link is not None:
+            link.stack = traceback.StackSummary.from_list([f for f in link.stack if f.filename.startswith(_OWN)])
+            link = link.__cause__ or link.__context__
+        text = "".join(report.format())
+    except BaseException as second:
+        text = f"{_kind(error)}: {_text(error)}\n(no traceback: {_kind(second)})\n"
+    return text if len(text) <= _TRACE_LIMIT else f"{text[: _TRACE_LIMIT // 2]}\n...\n{text[-_TRACE_LIMIT // 2 :]}"

@@ -1,0 +1,340 @@
+"""Owns an episode's control socket: starts the interpreter, times it, drains and caps its output, replaces it.
+
+Invariants: the interpreter never holds the socket; one reply goes out per request; no process outlives the cell that
+started it, except the interpreter; whatever the interpreter sends is checked before it is passed on; when the socket
+ends, everything ends.
+"""
+
+import os
+import select
+import signal
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import frames, seccomp, values
+from .capture import Capture
+from .child import ChildSettings, run_command, run_interpreter
+from .processes import Family, resident
+
+GRACE = 0.2
+"""Seconds between the interrupt at a cell's deadline and the kill."""
+TICK = 0.025
+"""Seconds between two looks at the episode's memory."""
+START = 60.0
+"""Seconds an interpreter and its preamble may take to start."""
+_NOTHING = memoryview(b"")
+_REPLY_LIMIT = values.MAX_BYTES * 2
+
+
+class Hangup(Exception):
+    """The host is gone or has closed the episode."""
+
+
+@dataclass
+class Child:
+    """A process with its pipes: the interpreter, or one shell command."""
+
+    pid: int
+    handle: int
+    out: int
+    err: int
+    requests: int = -1
+    replies: int = -1
+    buffer: frames.Buffer = field(default_factory=lambda: frames.Buffer(_REPLY_LIMIT))
+
+    def close(self) -> None:
+        """Close this side of the pipes."""
+        for fd in (self.handle, self.out, self.err, self.requests, self.replies):
+            if fd >= 0:
+                os.close(fd)
+
+
+class Ended(Exception):
+    """A request was cut short: ``status`` says why."""
+
+    def __init__(self, status: str, message: str) -> None:
+        self.status, self.message = status, message
+        super().__init__(message)
+
+
+class Supervisor:
+    """The episode's trusted process.
+
+    Args:
+        sock: Descriptor of the control socket.
+        settings: Limits, seed and preamble of the episode.
+        protected: Pids the episode may not signal, where no pid namespace hides them.
+    """
+
+    def __init__(self, sock: int, settings: ChildSettings, protected: list[int]) -> None:
+        self.sock, self.settings = sock, settings
+        self.family = Family()
+        self.filter = seccomp.program([] if self.family.owns_all else [os.getpid(), *protected])
+        self.out, self.err = Capture(settings.output_chars), Capture(settings.output_chars)
+        self.incoming = frames.Buffer()
+        self.queue: list[frames.Frame] = []
+        self.serial = int.from_bytes(os.urandom(6), "big")
+        self.lost = False
+        self.cells = 0
+        self.looked = 0.0
+        os.set_blocking(sock, False)
+        self.baseline = resident(os.getpid())
+        self.child = self._start()
+
+    def serve(self) -> None:
+        """Answer the host until it hangs up."""
+        try:
+            frames.write_frame(self.sock, {"op": "hello", "pid": os.getpid()})
+            while True:
+                request = self._next()
+                reply = self._answer(request)
+                frames.write_frame(self.sock, {**reply, "id": request["id"]})
+                self._tidy()
+        except (Hangup, BrokenPipeError, ConnectionResetError):
+            return
+
+    def _next(self) -> frames.Frame:
+        while not self.queue:
+            try:
+                alive = self._wait([self.child], None)[2]
+            except frames.FrameError:
+                alive = False
+            if not alive:
+                self._bury()
+        return self.queue.pop(0)
+
+    def _answer(self, request: frames.Frame) -> frames.Frame:
+        if request["op"] == "get":
+            return self._value(request)
+        started = time.monotonic()
+        runner = self._command if request["op"] == "terminal" else self._cell
+        try:
+            reply = runner(request, started + request["seconds"])
+        except Ended as ended:
+            reply = {"status": ended.status, "message": ended.message}
+        return self._result(reply, time.monotonic() - started)
+
+    def _result(self, reply: frames.Frame, seconds: float) -> frames.Frame:
+        self.err.feed(str(reply.pop("trace", "")).encode("utf-8", "replace"))
+        out, out_cut = self.out.text()
+        err, err_cut = self.err.text()
+        self.out.clear()
+        self.err.clear()
+        lost, self.lost = self.lost, False
+        return {**reply, "out": out, "err": err, "cut": out_cut + err_cut, "lost": lost, "seconds": round(seconds, 6)}
+
+    # -- cells -----------------------------------------------------------------------------------------------------
+
+    def _cell(self, request: frames.Frame, deadline: float) -> frames.Frame:
+        self.cells += 1
+        reply = self._ask({"op": "exec", "code": request["code"], "cell": f"<cell {self.cells}>"}, deadline)
+        kept = {key: reply[key] for key in ("type", "message", "trace") if type(reply.get(key)) is str}
+        line = reply.get("line")
+        status = reply.get("status") if reply.get("status") in ("ok", "error", "memory") else "crashed"
+        if reply.get("late"):
+            status = "timeout"
+        return {"status": status, "line": line if type(line) is int else None, **kept}
+
+    def _value(self, request: frames.Frame) -> frames.Frame:
+        try:
+            reply = self._ask({"op": "get", "name": request["name"]}, time.monotonic() + request["seconds"])
+            status, text = reply.get("status"), reply.get("value")
+            if status == "ok" and type(text) is str:
+                return {"status": "ok", "value": values.check(text)}
+            return {
+                "status": "missing" if status == "missing" else "invalid",
+                "message": str(reply.get("message"))[:999],
+            }
+        except (Ended, values.NoJsonForm) as error:
+            return {"status": "invalid", "message": str(error)}
+
+    def _ask(self, request: frames.Frame, deadline: float) -> frames.Frame:
+        """An exchange with the interpreter, which is replaced when it breaks the protocol or the deadline."""
+        try:
+            return self._exchange(self.child, request, deadline)
+        except frames.FrameError as error:
+            failure = Ended("crashed", self._epitaph(self.child, f"the interpreter broke the protocol: {error}"))
+        except Ended as ended:
+            failure = ended
+        self._bury()  # outside the handler: a fork inherits the exception being handled
+        raise failure
+
+    def _exchange(self, child: Child, request: frames.Frame, deadline: float) -> frames.Frame:
+        self.serial += 1
+        pending = memoryview(frames.encode({**request, "n": self.serial}))
+        interrupted = False
+        while True:
+            pending, replies, alive = self._wait([child], deadline, pending)
+            for reply in replies:
+                if reply.get("n") == self.serial:
+                    self._drain([child])
+                    return {**reply, "late": interrupted}
+            if not alive:
+                raise Ended("crashed", self._epitaph(child, "the interpreter is gone"))
+            if time.monotonic() >= deadline:
+                if interrupted:
+                    raise Ended("timeout", "killed at its time limit")
+                interrupted, deadline = True, deadline + GRACE
+                os.kill(child.pid, signal.SIGINT)
+
+    def _command(self, request: frames.Frame, deadline: float) -> frames.Frame:
+        shell = self._spawn(lambda pipes: run_command(request["code"], self.settings, self.filter, pipes), talks=False)
+        try:
+            while self._wait([shell, self.child], deadline)[2]:
+                if time.monotonic() >= deadline:
+                    raise Ended("timeout", "killed at its time limit")
+            code = os.waitstatus_to_exitcode(os.waitpid(shell.pid, 0)[1])
+            self._drain([shell])
+        finally:
+            keep = self.child.pid
+            if not self.family.end(keep):
+                self._bury()
+            self._drain([shell])
+            shell.close()
+        return (
+            {"status": "ok"} if code == 0 else {"status": "error", "type": "ExitCode", "message": f"exit code {code}"}
+        )
+
+    # -- the interpreter's life ------------------------------------------------------------------------------------
+
+    def _start(self) -> Child:
+        child = self._spawn(lambda pipes: run_interpreter(self.settings, self.filter, pipes), talks=True)
+        try:
+            reply = self._exchange(
+                child, {"op": "exec", "code": self.settings.preamble, "cell": "<preamble>"}, time.monotonic() + START
+            )
+        except (Ended, frames.FrameError) as error:
+            raise RuntimeError(f"the interpreter did not start: {error}; {self.err.text()[0][-2000:]}") from error
+        if reply.get("status") != "ok" or reply["late"]:
+            raise RuntimeError(f"the preamble failed: {reply.get('trace') or reply.get('message')}")
+        self.out.clear()
+        self.err.clear()
+        return child
+
+    def _spawn(self, body: Any, *, talks: bool) -> Child:
+        pairs = [os.pipe() for _ in range(4 if talks else 2)]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(self.sock)
+                body([pairs[0][1], pairs[1][1], *([pairs[2][0], pairs[3][1]] if talks else [])])
+            except BaseException:
+                os.write(2, traceback.format_exc().encode())
+            finally:
+                os._exit(127)
+        out, err = pairs[0][0], pairs[1][0]
+        for fd in (pairs[0][1], pairs[1][1]):
+            os.close(fd)
+        child = Child(pid, os.pidfd_open(pid), out, err)
+        if talks:
+            child.requests, child.replies = pairs[2][1], pairs[3][0]
+            os.close(pairs[2][0])
+            os.close(pairs[3][1])
+        for fd in (out, err, child.requests, child.replies):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+        return child
+
+    def _bury(self) -> None:
+        """Kill the interpreter and all else, read what they still had to say, start afresh."""
+        self.family.end()
+        self._drain([self.child])
+        self.child.close()
+        self.lost = True
+        self.child = self._start()
+
+    def _epitaph(self, child: Child, otherwise: str) -> str:
+        """How the interpreter died, or ``otherwise`` when it has not."""
+        if not select.select([child.handle], [], [], 0.05)[0]:
+            return otherwise
+        code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        return (
+            f"the interpreter was killed by signal {-code}" if code < 0 else f"the interpreter exited with code {code}"
+        )
+
+    def _tidy(self) -> None:
+        """End what the cell left running."""
+        if not self.family.end(self.child.pid):
+            self._bury()
+
+    # -- input and output ------------------------------------------------------------------------------------------
+
+    def _wait(
+        self, children: list[Child], deadline: float | None, pending: memoryview = _NOTHING
+    ) -> tuple[memoryview, list[frames.Frame], bool]:
+        """Move bytes until something happened: what is left to send, replies, and whether the first child lives."""
+        first = children[0]
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        poll.register(first.handle, select.POLLIN)
+        for child in children:
+            for fd in (child.out, child.err, child.replies):
+                if fd >= 0:
+                    poll.register(fd, select.POLLIN)
+        if pending:
+            poll.register(first.requests, select.POLLOUT)
+        timeout = None if deadline is None else max(0.0, min(TICK, deadline - time.monotonic())) * 1000
+        ready = {fd for fd, _ in poll.poll(timeout)}
+        if self.sock in ready:
+            self._receive()
+        if deadline is not None and time.monotonic() >= self.looked + TICK:
+            self._watch_memory()
+        replies = []
+        if first.replies in ready:
+            data = _read(first.replies)
+            if data == b"":
+                raise frames.FrameError("it closed its reply pipe")
+            replies = first.buffer.feed(data or b"")
+        self._drain(children)
+        if pending and first.requests in ready:
+            pending = pending[_write(first.requests, pending) :]
+        alive = first.handle not in ready
+        return pending, replies, alive
+
+    def _drain(self, children: list[Child]) -> None:
+        for child in children:
+            for name, capture in (("out", self.out), ("err", self.err)):
+                fd = child.__dict__[name]
+                for _ in range(16 if fd >= 0 else 0):
+                    data = _read(fd)
+                    if data is None:
+                        break
+                    if not data:
+                        os.close(fd)
+                        child.__dict__[name] = -1
+                        break
+                    capture.feed(data)
+
+    def _receive(self) -> None:
+        data = os.read(self.sock, 65536)
+        if not data:
+            raise Hangup
+        for frame in self.incoming.feed(data):
+            if frame["op"] == "close":
+                raise Hangup
+            self.queue.append(frame)
+
+    def _watch_memory(self) -> None:
+        self.looked = time.monotonic()
+        used = sum(max(0, resident(pid) - self.baseline) for pid in self.family.members())
+        space = os.statvfs(self.settings.work)
+        used += (space.f_blocks - space.f_bfree) * space.f_frsize if self.settings.work_is_memory else 0
+        if used > self.settings.memory:
+            raise Ended("memory", f"the episode's processes held more than {self.settings.memory >> 20} MiB")
+
+
+def _read(fd: int) -> bytes | None:
+    """Bytes, ``b""`` at the end, ``None`` when there is nothing yet."""
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return None
+
+
+def _write(fd: int, data: memoryview) -> int:
+    try:
+        return os.write(fd, data)
+    except (BlockingIOError, BrokenPipeError):
+        return 0
