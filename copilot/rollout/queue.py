@@ -17,7 +17,7 @@ from copilot.errors import InfrastructureError
 from copilot.rollout.job import Job
 
 if TYPE_CHECKING:
-    from torch.distributed import TCPStore
+    from torch.distributed import Store
 
 Key = tuple[str, int]
 
@@ -36,6 +36,7 @@ class JobQueue:
         rank: This process.
         world_size: All processes.
         address: Host and port of rank 0's store; unused by a single process.
+        store: The store itself, where several queues share one under prefixes; replaces ``address``.
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class JobQueue:
         rank: int = 0,
         world_size: int = 1,
         address: tuple[str, int] = ("127.0.0.1", 29500),
+        store: "Store | None" = None,
     ) -> None:
         self.rank, self.world_size = rank, world_size
         self._tasks = {task.id: task for task in tasks}
-        self._store = _open_store(address, rank, world_size) if world_size > 1 else None
+        self._store = store or open_store(address, rank, world_size)
         self._keys = self._publish(pending)
         self._indices = self._take()
 
@@ -108,7 +110,10 @@ class JobQueue:
             yield Job(self._tasks[task_id], attempt)
 
 
-def _open_store(address: tuple[str, int], rank: int, world_size: int) -> "TCPStore":
+def open_store(address: tuple[str, int], rank: int, world_size: int) -> "Store | None":
+    """The ranks' common store, at rank 0; ``None`` for a single process."""
+    if world_size == 1:
+        return None
     from torch.distributed import TCPStore
 
     host, port = address
