@@ -29,8 +29,11 @@ class Unit:
         return (float(stated) - self.offset) / self.factor
 
     def expression(self, stated: str) -> str:
-        """The conversion as Python text."""
+        """The conversion as Python text, with the factor in the form in which it is a short number."""
         inner = f"({stated} - {self.offset:g})" if self.offset else stated
+        reciprocal = f"{1 / self.factor:g}"
+        if self.factor < 1 and abs(float(reciprocal) * self.factor - 1) < 1e-12:
+            return f"({inner} * {reciprocal})"
         return f"({inner} / {self.factor:g})"
 
 
