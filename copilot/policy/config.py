@@ -26,13 +26,15 @@ class VllmConfig(StrictModel):
     gpu_memory_utilization: float = 0.85
     """Share of device memory for weights and cache (GPU)."""
     kv_cache_gb: float = 1.0
-    """KV cache in GiB (CPU)."""
+    """KV cache in GiB (CPU); vLLM takes whole ones, so it is rounded up."""
     tensor_parallel_size: int = 1
     """GPUs per server."""
     start_timeout: float = 600.0
     """Seconds to wait for the server."""
-    max_lora_rank: int = 64
-    """Largest adapter rank served."""
+    max_lora_rank: int = Field(default=64, ge=0, le=512)
+    """Largest adapter rank served; 0: no adapters."""
+    max_loras: int = Field(default=2, ge=1)
+    """Adapters decoded together in one batch."""
 
 
 class TransformersConfig(StrictModel):
