@@ -62,8 +62,10 @@ class TokenRow(Record):
             raise ValueError("logprobs are not all finite")
         if len(lengths) != 1:
             raise ValueError(f"ids, mask and logprobs differ in length: {sorted(lengths)}")
-        sampled = {i for span in self.spans for i in range(span.start, span.end)}
-        if sampled != {i for i, m in enumerate(self.mask) if m}:
+        sampled = [0] * len(self.ids)
+        for span in self.spans:
+            sampled[span.start : span.end] = [1] * (span.end - span.start)
+        if sampled != list(self.mask):
             raise ValueError("mask is not 1 exactly on the spans' tokens")
         return self
 

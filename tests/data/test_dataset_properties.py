@@ -71,7 +71,7 @@ def build(samples: list[Sample], config: DatasetConfig, **rest: Any) -> tuple[li
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data(), config=configs)
 def test_everything_is_accounted_for_and_token_exact(make: Any, data: st.DataObject, config: DatasetConfig) -> None:
     found = [data.draw(trajectories(make, number)) for number in range(data.draw(st.integers(1, 6)))]

@@ -41,25 +41,29 @@ def test_round_trip_over_sorted_shards(tmp_path: Path, make: Any) -> None:
 
 
 def test_cut_at_every_byte_keeps_all_complete_lines(tmp_path: Path, make: Any) -> None:
-    wanted = [make.trajectory(attempt=i) for i in range(3)]
-    data = fill(tmp_path / "full.jsonl", wanted)
-    again = make.trajectory(task_id="demo/train/é")
-    for cut in range(len(data) + 1):
-        path = tmp_path / "cut.jsonl"
-        path.write_bytes(data[:cut])
-        complete = data[:cut].count(b"\n")
+    wanted = [make.trajectory(attempt=i, rows=()) for i in range(3)]
+    path = tmp_path / "rank0.jsonl"
+    data = fill(path, wanted)
+    for cut in range(len(data), -1, -1):
+        os.truncate(path, cut)
         found, report = read(path)
-        assert found == wanted[:complete]
+        assert found == wanted[: data[:cut].count(b"\n")]
         assert report.half == (cut > 0 and data[cut - 1 : cut] != b"\n")
         assert report.bad == 0
-        if cut % 149 == 0 or cut == len(data) - 1:
-            kept, tail = data[: data.rfind(b"\n", 0, cut) + 1], data[data.rfind(b"\n", 0, cut) + 1 : cut]
-            path.with_suffix(".broken").unlink(missing_ok=True)
-            assert fill(path, [again]) == kept + encode(again)
-            assert path.with_suffix(".broken").exists() == bool(tail)
-            if tail:
-                assert path.with_suffix(".broken").read_bytes() == tail + b"\n"
-            assert read(path)[0] == [*wanted[:complete], again]
+
+
+def test_the_next_writer_moves_a_half_line_aside_wherever_it_was_cut(tmp_path: Path, make: Any) -> None:
+    data = b"".join(encode(make.trajectory(attempt=i, rows=())) for i in range(2))
+    again = make.trajectory(task_id="demo/train/é")
+    first = data.index(b"\n") + 1
+    for cut in [0, 1, first - 1, first, first + 1, *range(first + 60, len(data), 190), len(data) - 1, len(data)]:
+        path = tmp_path / f"cut{cut}.jsonl"
+        path.write_bytes(data[:cut])
+        kept = data[: data.rfind(b"\n", 0, cut) + 1]
+        assert fill(path, [again]) == kept + encode(again)
+        assert len(read(path)[0]) == kept.count(b"\n") + 1
+        aside, tail = path.with_suffix(".broken"), data[len(kept) : cut]
+        assert (aside.read_bytes() if aside.exists() else b"") == (tail + b"\n" if tail else b"")
 
 
 def test_half_lines_of_several_crashes_are_all_kept_aside(tmp_path: Path, make: Any) -> None:
