@@ -65,6 +65,7 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
         local_rank=job["local_rank"],
         world_size=job["world_size"],
         stage_id=job["id"],
+        data_use=job["data_use"],
     )
     outputs: dict[str, Any] = stage.run(parse(stage.config, job["config"], where=f"stage {job['id']}"), context)
     return outputs

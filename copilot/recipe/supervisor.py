@@ -116,6 +116,7 @@ class _Leader:
             "outputs": read,
             "model": self.recipe.model.model_dump(mode="json"),
             "seed": self.recipe.seed,
+            "data_use": self.recipe.data_use,
             "distributed": planned.stage.distributed and self.ranks.launched,
             "port": free_port(),
         }
