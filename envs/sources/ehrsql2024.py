@@ -1,9 +1,10 @@
 """EHRSQL-2024 (NAACL ClinicalNLP shared task) on the MIMIC-IV Clinical Database Demo, from the user's disk.
 
 Two layouts are read under ``$MED_COPILOT_DATA``: ``ehrsql2024_mimic_iv_demo`` (tables as CSV, questions in
-``tasks_v1.0``) and a clone of upstream (glee4810/ehrsql-2024: ``data/mimic_iv/{train,valid,test}/{data,label,answer}.json`` with
-``mimic_iv.sqlite`` or CSV tables beside them). CSV tables become one SQLite file, built once per content. Gold
-answers are upstream's texts, read as literals and never evaluated. Upstream keeps the first 100 sorted rows: where
+``tasks_v1.0``), and a clone of upstream, glee4810/ehrsql-2024, with its ``data/mimic_iv/{train,valid,test}`` and
+``mimic_iv.sqlite`` or CSV tables beside them. CSV tables become one SQLite file, built once per content.
+
+Gold answers are upstream's texts, read as literals and never evaluated. Upstream keeps the first 100 sorted rows: where
 exactly 100 are given and the gold query confirms them, the reference is the whole result. Upstream rounds to three
 decimals: a single number is accepted within half a unit of the last one.
 """

@@ -109,7 +109,7 @@ V4511 | renal dialysis status | renal dialysis status | 0.8 | renal
 4254  | prim cardiomyopathy nec | other primary cardiomyopathies | 1.3 | heart
 4168  | chr pulmon heart dis nec | other chronic pulmonary heart diseases | 1.6 | heart
 41519 | pulm embol/infarct nec | other pulmonary embolism and infarction | 1 | lung
-45341 | ac dvt/emb prox low ext | acute venous embolism and thrombosis of deep vessels of proximal lower extremity | 0.7 | heart
+45341 | ac dvt/embl prox low ext | acute venous embolism and thrombosis of deep vessels of proximal lower extremity | 0.7 | heart
 4275  | cardiac arrest | cardiac arrest | 1.1 | coronary
 78551 | cardiogenic shock | cardiogenic shock | 1.1 | coronary
 4111  | intermed coronary synd | intermediate coronary syndrome | 1.3 | coronary
@@ -175,7 +175,7 @@ PROCEDURES = _parse("""
 4523 | colonoscopy | colonoscopy | 1 | gut
 4311 | percu endosc gastrostomy | percutaneous [endoscopic] gastrostomy [peg] | 1.6 | neuro
 5491 | percu abdominal drainage | percutaneous abdominal drainage | 1.9 | liver
-5110 | endosc retrogr cholangio | endoscopic retrograde cholangiopancreatography [ercp] | 0.6 | liver
+5110 | endosc retro cholangiopa | endoscopic retrograde cholangiopancreatography [ercp] | 0.6 | liver
 5188 | endosc remove bile stone | endoscopic removal of stone(s) from biliary tract | 0.4 | liver
 0331 | spinal tap | spinal tap | 1.7 | neuro
 0139 | other brain incision | other incision of brain | 0.5 | neuro

@@ -103,7 +103,7 @@ def _history(hospital: Hospital, patient: Patient, hadm_ids: Iterator[int], *, h
     """All stays of a patient, then the line in ``patients``."""
     rng = hospital.rng
     start = _START + timedelta(minutes=rng.randint(0, 1700 * 1440))
-    for _ in range(1 + min(5, int(rng.expovariate(0.8)))):
+    for _ in range(1 + min(5, int(rng.expovariate(0.7)))):
         end = start + timedelta(minutes=int(1440 * min(45.0, rng.lognormvariate(1.75, 0.7))) + 240)
         if end > _NOW - timedelta(days=12) or patient.died:
             break
@@ -125,7 +125,15 @@ def _stay(
     codes = list(dict.fromkeys([*acute, *(c for c in patient.chronic if rng.random() < 0.8)]))
     groups = list(dict.fromkeys([leading, *(c.group for c in codes if c.group != "common")]))
     fatal = discharged and rng.random() < _MORTALITY.get(leading, 0.06)
-    stay = Stay(hadm_id, start, end, groups, fatal, severity=rng.uniform(0.2, 1.2), slope=rng.gauss(-0.06, 0.12))
+    stay = Stay(
+        hadm_id,
+        start,
+        end,
+        groups,
+        fatal,
+        severity=min(2.5, rng.lognormvariate(-0.45, 0.6)),
+        slope=rng.gauss(-0.06, 0.12),
+    )
     if fatal:
         patient.died, stay.slope = end, abs(stay.slope)
     kind = hospital.pick(_ADMISSION_TYPES)

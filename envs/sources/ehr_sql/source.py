@@ -67,8 +67,18 @@ class EhrSql(Source):
                         yield task
 
     def files(self, task: Task) -> dict[str, Path]:
-        """The database, as ``/data/ehr.db``."""
-        return {"ehr.db": database()}
+        """The database, as ``/data/ehr.db``.
+
+        Raises:
+            DataError: The task was made by another version of the generator, so its reference is not to be trusted.
+        """
+        made = task.metadata.get("generator")
+        if made != generator.GENERATOR_VERSION:
+            raise DataError(
+                f"task {task.id} was made by generator version {made}, this is {generator.GENERATOR_VERSION}",
+                remedy="cut the suite again: med-copilot tasks suite",
+            )
+        return {"ehr.db": database(task.metadata["database_seed"])}
 
     def preamble(self, task: Task) -> str:
         """``sql(query)``."""

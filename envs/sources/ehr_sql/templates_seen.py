@@ -14,6 +14,7 @@ TOP = tuple((str(k), str(k)) for k in (2, 3, 4, 5))
 
 PATIENT = "SELECT subject_id AS patient FROM patients"
 ADMITTED = "SELECT DISTINCT subject_id AS patient FROM admissions"
+ADMITTED_AGAIN = "SELECT subject_id AS patient FROM admissions GROUP BY 1 HAVING count(*)>1"
 IN_ICU = "SELECT DISTINCT subject_id AS patient FROM icustays"
 DRUG = "SELECT DISTINCT drug FROM prescriptions"
 PATIENT_DRUG = "SELECT DISTINCT subject_id AS patient, drug FROM prescriptions"
@@ -222,7 +223,7 @@ AGGREGATE = (
             "How often has patient {patient} been in the hospital?",
         ),
         "SELECT count(*) FROM admissions WHERE subject_id={patient}",
-        ADMITTED,
+        ADMITTED_AGAIN,
         "integer",
     ),
     Template(
@@ -360,7 +361,8 @@ TIME = (
             "How many times was patient {patient} admitted since {month}?",
         ),
         "SELECT count(*) FROM admissions WHERE subject_id={patient} AND admittime>='{month}'",
-        "SELECT DISTINCT subject_id AS patient, substr(admittime,1,7) AS month FROM admissions",
+        "SELECT DISTINCT subject_id AS patient, substr(admittime,1,7) AS month FROM admissions WHERE subject_id IN "
+        "(SELECT subject_id FROM admissions GROUP BY 1 HAVING count(*)>1)",
         "integer",
     ),
     Template(

@@ -71,7 +71,8 @@ UNSEEN = (
             "Count the ICU stays of patient {patient} since {month}.",
         ),
         "SELECT count(*) FROM icustays WHERE subject_id={patient} AND intime>='{month}'",
-        "SELECT DISTINCT subject_id AS patient, substr(intime,1,7) AS month FROM icustays",
+        "SELECT DISTINCT subject_id AS patient, substr(intime,1,7) AS month FROM icustays WHERE subject_id IN "
+        "(SELECT subject_id FROM icustays GROUP BY 1 HAVING count(*)>1)",
         "integer",
     ),
     Template(
