@@ -99,6 +99,4 @@ def test_formulas_agree_with_medcalc_bench() -> None:
     assert sum(compared.values()) > 550
     # their released labels hold a few slips; a wrong formula of ours would miss nearly every row of a calculator
     assert sum(agreed.values()) / sum(compared.values()) > 0.98
-    assert all(agreed[name] / compared[name] > 0.9 for name in compared), {
-        n: (agreed[n], compared[n]) for n in compared
-    }
+    assert not {n: (agreed[n], compared[n]) for n in compared if agreed[n] < 0.9 * compared[n] - 1}
