@@ -1,0 +1,74 @@
+"""How a vLLM server is started and what is said when it fails; the served parts are in test_vllm_engine.py."""
+
+from pathlib import Path
+
+import pytest
+
+from copilot.policy.config import VllmConfig
+from copilot.policy.vllm_server import VllmServer
+
+
+def server(folder: Path, *, device: int | None = None, **config: object) -> VllmServer:
+    return VllmServer(VllmConfig.model_validate(config), model=str(folder), device=device, log_folder=folder)
+
+
+def test_the_environment_is_free_of_the_launcher_and_of_keys(tmp_path: Path) -> None:
+    launched = {
+        "RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0",
+        "ROLE_RANK": "1", "ROLE_WORLD_SIZE": "2", "ROLE_NAME": "default", "MASTER_ADDR": "h", "MASTER_PORT": "1",
+        "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "FSDP_VERSION": "2",
+        "OPENAI_API_KEY": "k", "WANDB_API_KEY": "k", "AWS_SECRET": "s",
+    }  # fmt: skip
+    kept = {"PATH": "/bin", "HOME": "/root", "HF_TOKEN": "t", "LD_LIBRARY_PATH": "/lib", "RANKING": "mine"}
+    clean = server(tmp_path, kv_cache_gb=1.5).environment(launched | kept)
+    assert not launched.keys() & clean.keys()
+    assert kept.items() <= clean.items()
+    assert clean["HF_HUB_OFFLINE"] == "1"
+    assert clean["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+    assert clean["VLLM_CPU_KVCACHE_SPACE"] == "2"
+
+
+def test_threads_chosen_by_the_user_stay(tmp_path: Path) -> None:
+    assert server(tmp_path).environment({"OMP_NUM_THREADS": "4"})["OMP_NUM_THREADS"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("device", "parallel", "inherited", "expected"),
+    [(None, 1, {}, None), (2, 1, {}, "2"), (1, 2, {}, "2,3"), (1, 1, {"CUDA_VISIBLE_DEVICES": "5,7"}, "7")],
+)
+def test_each_rank_has_its_own_gpus(
+    tmp_path: Path, device: int | None, parallel: int, inherited: dict[str, str], expected: str | None
+) -> None:
+    clean = server(tmp_path, device=device, tensor_parallel_size=parallel).environment(inherited)
+    assert clean.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, "1"), (4, "8"), (16, "16"), (48, "64"), (300, "320")])
+def test_the_adapter_rank_is_one_vllm_knows(tmp_path: Path, asked: int, given: str) -> None:
+    command = server(tmp_path, max_lora_rank=asked).command(1)
+    assert command[command.index("--max-lora-rank") + 1] == given
+    assert "--enable-lora" in command
+
+
+def test_without_adapters_nothing_is_said_of_them(tmp_path: Path) -> None:
+    assert not [part for part in server(tmp_path, max_lora_rank=0).command(1) if "lora" in part]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("ValueError: User-specified max_model_len (9) is greater than the derived max_model_len", "max_model_len"),
+        ("torch.OutOfMemoryError: CUDA out of memory.", "gpu_memory_utilization"),
+        ("ValueError: To serve at least one request, 2.1 GiB KV cache is needed, which is larger than", "kv_cache_gb"),
+        ("OSError: [Errno 98] Address already in use", "again"),
+        ("something never seen before", "read the log"),
+    ],
+)
+def test_a_failure_shows_the_logs_tail_and_a_remedy(tmp_path: Path, line: str, remedy: str) -> None:
+    failed = server(tmp_path)
+    failed.log.write_text("INFO VLLM_CPU_KVCACHE_SPACE is 1\n" + "INFO loading\n" * 50 + line + "\n")
+    error = failed.failure("vLLM ended with status 1")
+    assert line in error.what
+    assert error.what.count("\n") < 40
+    assert remedy in (error.remedy or "")
+    assert error.where == failed.log
