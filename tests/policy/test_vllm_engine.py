@@ -1,4 +1,4 @@
-"""The served engine with the tiny model on the vLLM that is installed: ids, logprobs, adapters, failures, no orphans."""
+"""The served engine with the tiny model on the installed vLLM: ids, logprobs, adapters, failures, no orphans."""
 
 import asyncio
 import importlib.util
