@@ -66,6 +66,7 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
     """Write ``rows.jsonl`` and ``report.json``; see :class:`DatasetReport` for the counts."""
     stores = {name: _locate(name, ctx) for name in config.stores()}
     samples, read = read_samples(stores)
+    samples, rendered = _with_rows(samples, ctx)
     overlap = _held_out(config.held_out, samples)
     rows, report = build_dataset(
         samples,
@@ -80,10 +81,11 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
     full = {
         **report.as_dict(),
         "stores": {name: {"path": str(stores[name]), **each.as_dict()} for name, each in read.items()},
+        "rendered": rendered,
         "held_out": overlap.as_dict() if overlap else None,
     }
     write_atomically(report_file, [json.dumps(full, indent=2) + "\n"])
-    ctx.log(**_figures(report))
+    ctx.log(rendered=rendered, **_figures(report))
     return {
         "rows": str(rows_file.absolute()),
         "format": config.format,
@@ -95,6 +97,19 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
 def _locate(name: str, ctx: StageContext) -> Path:
     """The store an entry names: a path has a ``/``, so that a folder never hides a stage of the same name."""
     return Path(name).expanduser() if "/" in name else Path(ctx.output(name, "trajectories"))
+
+
+def _with_rows(samples: list[Sample], ctx: StageContext) -> tuple[list[Sample], int]:
+    """The samples, those of text-only teachers rendered in the model's tokens, and how many these are."""
+    from copilot.rollout.teacher import lacks_rows, render_samples
+
+    count = sum(lacks_rows(sample.trajectory) for sample in samples)
+    if not count:
+        return samples, 0
+    from copilot.policy.tokens import load_tokenizer
+
+    log.info("%d text-only trajectories rendered in the tokens of %s", count, ctx.model.path)
+    return render_samples(samples, load_tokenizer(ctx.model.path)), count
 
 
 def _shares(config: BuildConfig) -> dict[str, float] | None:
