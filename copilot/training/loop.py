@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from copilot.errors import RecipeError
 from copilot.stages.base import StageContext
 from copilot.training.checkpoints import MarkComplete, last_complete, remove_partial, step_of
 from copilot.training.config import TrainingConfig
+from copilot.training.engine import EngineCheck
 from copilot.training.order import PlannedOrder, row_order
 from copilot.training.recording import ProgressBar, Recorder, cut_losses
 from copilot.training.rows import Format, Row, load_rows, row_length
@@ -144,6 +145,7 @@ def open_session(
 ) -> Session:
     """Load the model and join the other ranks."""
     dtype = training_dtype(ctx, training)
+    set_seed(ctx.seed)  # a new adapter starts at random
     model = load_trainable(base, adapter, training, dtype=dtype)
     arguments = method.arguments(**common_arguments(ctx, training, steps, bf16=_autocast(dtype, ctx)))
     if arguments.world_size != ctx.world_size:
@@ -175,6 +177,7 @@ def assemble(method: Method, session: Session, steps: int) -> PlannedTrainer:
     )
     trainer.add_callback(ProgressBar(session.ctx.stage_id or method.kind))
     trainer.add_callback(MarkComplete(session.wait_for_everyone))
+    trainer.add_callback(EngineCheck(trainer, session.ctx, training.deepspeed))
     return trainer
 
 
@@ -212,6 +215,7 @@ def common_arguments(ctx: StageContext, training: TrainingConfig, steps: int, *,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
         "report_to": "none",
         "disable_tqdm": True,
         "seed": ctx.seed,

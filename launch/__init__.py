@@ -1,0 +1,1 @@
+"""Launch files for accelerate, DeepSpeed, Slurm, Ray and Docker: configuration, no logic."""
