@@ -11,28 +11,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from copilot.config import StrictModel
-from copilot.envs.task import Task
-from copilot.errors import DataError, EmptyDatasetError, RecipeError
+from copilot.errors import EmptyDatasetError, RecipeError
 from copilot.policy.config import OpenAIConfig, PolicyConfig, ReferenceConfig, VllmConfig
 from copilot.rollout.config import RolloutConfig
+from copilot.rollout.selection import TaskSelection, gather_tasks
 from copilot.stages.base import Stage, StageConfig, StageContext
 
 
-class SourceSplit(StrictModel):
-    """Tasks straight from a source."""
-
-    source: str
-    """Name of the source."""
-    split: str
-    """One of its splits."""
-    limit: int | None = None
-    """At most so many; empty: all of them (generated sources: their default number)."""
-    seed: int = 0
-    """Stream of instances, for generated sources."""
-
-
-class SampleConfig(StageConfig):
+class SampleConfig(StageConfig, TaskSelection):
     """Play tasks with a policy."""
 
     type: Literal["sample"] = "sample"
@@ -41,12 +27,6 @@ class SampleConfig(StageConfig):
     """Who plays."""
     adapter: str = ""
     """Weights: a training stage's id, or a folder (with a ``/``); empty: the recipe's model."""
-    suite: str = ""
-    """Tasks: a shipped suite's name or a file."""
-    sources: list[SourceSplit] = Field(default_factory=list)
-    """Tasks: straight from sources."""
-    limit: int | None = Field(default=None, ge=1)
-    """At most so many tasks, from the front."""
     attempts: int = Field(default=1, ge=1)
     """Episodes per task, K."""
     label: str = ""
@@ -56,8 +36,6 @@ class SampleConfig(StageConfig):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        if not self.suite and not self.sources:
-            raise ValueError("name a suite or list sources")
         if self.adapter and isinstance(self.policy, OpenAIConfig | ReferenceConfig):
             raise ValueError(f"policy type {self.policy.type!r} takes no adapter")
         return self
@@ -79,7 +57,7 @@ def run(config: SampleConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.data.store import finished_keys
     from copilot.rollout.queue import JobQueue
 
-    tasks = gather_tasks(config)
+    tasks = gather_tasks(config, where=config.id)
     check_data_use(config.policy, (task.source for task in tasks), ctx)
     folder = ctx.folder / "trajectories"
     wanted = [(task.id, attempt) for attempt in range(config.attempts) for task in tasks]
@@ -88,30 +66,10 @@ def run(config: SampleConfig, ctx: StageContext) -> dict[str, Any]:
         finished = finished_keys(folder)
         return [key for key in wanted if key not in finished]
 
-    queue = JobQueue(tasks, pending, rank=ctx.rank, world_size=ctx.world_size, address=_address())
+    queue = JobQueue(tasks, pending, rank=ctx.rank, world_size=ctx.world_size, address=store_address())
     played = asyncio.run(_play(config, ctx, queue)) if len(queue) else {}
     reports = queue.report(played)
     return _outputs(config, ctx, set(wanted), reports) if ctx.is_main else {}
-
-
-def gather_tasks(config: SampleConfig) -> list[Task]:
-    """The stage's tasks, in a stable order.
-
-    Raises:
-        DataError: No tasks, or two with the same id.
-    """
-    from copilot.envs.sources.base import get_source
-    from copilot.envs.suites import find_suite, read_suite
-
-    tasks = read_suite(find_suite(config.suite)) if config.suite else []
-    for entry in config.sources:
-        tasks += get_source(entry.source).tasks(entry.split, limit=entry.limit, seed=entry.seed)
-    tasks = tasks[: config.limit]
-    if not tasks:
-        raise DataError("there are no tasks to play", where=config.id, remedy="look at suite, sources and limit")
-    if len({task.id for task in tasks}) < len(tasks):
-        raise DataError("a task is listed twice", where=config.id, remedy="let suite and sources not overlap")
-    return tasks
 
 
 def check_data_use(policy: PolicyConfig, sources: Iterable[str], ctx: StageContext) -> None:
@@ -208,7 +166,7 @@ def _outputs(
     }
 
 
-def _address() -> tuple[str, int]:
+def store_address() -> tuple[str, int]:
     """Where rank 0 is, as the supervisor says; a single process needs none."""
     return os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500"))
 
