@@ -55,7 +55,8 @@ def judge(backend: str, report: dict[str, Any]) -> Isolation:
     """Turn a probe's report into properties and a level."""
     seen = report.get("namespaces") or {}
     own = {name for name in _NAMESPACES if _differs(name, str(seen.get(name, "")))}
-    status = report.get("status") if isinstance(report.get("status"), dict) else {}
+    found = report.get("status")
+    status = found if isinstance(found, dict) else {}
     properties = {
         "namespaces": " ".join(name for name in _NAMESPACES if name in own) or "none of its own",
         "filesystem": f"/ holds {' '.join(map(str, report.get('root', [])))}",

@@ -94,10 +94,13 @@ class Session(Sandbox):
             self._reply = asyncio.get_running_loop().create_future()
             try:
                 self._send({**frame, "id": self._serial})
-                async with asyncio.timeout(frame["seconds"] + SLACK):
+                timer = asyncio.get_running_loop().call_later(frame["seconds"] + SLACK, self._give_up)
+                try:
                     return await self._reply
-            except (OSError, TimeoutError) as error:
-                self._broken = f"no answer: {type(error).__name__} {error}"
+                finally:
+                    timer.cancel()
+            except OSError as error:
+                self._broken = f"no answer: {error}"
                 await self.close()
                 raise InfrastructureError("sandbox", self._broken) from error
             except asyncio.CancelledError:
@@ -106,6 +109,9 @@ class Session(Sandbox):
                 raise
             finally:
                 self._reply = None
+
+    def _give_up(self) -> None:
+        self.receive({"op": "failed", "message": "no answer long after the deadline"})
 
     async def close(self) -> None:
         """Kill everything; idempotent, and safe while a request is in flight."""

@@ -258,7 +258,8 @@ print(importlib.util.find_spec("copilot"), importlib.util.find_spec("torch"))
 for path in ("/root", "/home", "/work/main", "/var/run/docker.sock", "/sys", "/etc/shadow", "/boot"):
     print(path, os.path.exists(path))
 print(os.getuid(), sorted(os.listdir("/opt/site")), [v for v in os.environ.values() if "pyenv" in v or "main" in v])
-files = [os.path.join(folder, name) for folder, _, names in os.walk("/") for name in names]
+files = [os.path.join(folder, name) for top in ("/opt/site", "/etc", "/work", "/data", "/usr/local")
+         for folder, _, names in os.walk(top) for name in names]
 print([path for path in files if "copilot" in path.lower() or path.endswith(".jsonl")])
 """
     (result,) = cells(run, backend, code)

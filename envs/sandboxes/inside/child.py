@@ -58,10 +58,11 @@ def _confine(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
         os.dup2(source, target)
     for fd in (null, *pipes[:2]):
         os.close(fd)
-    keep = {0, 1, 2, *pipes[2:]}
-    for fd in range(3, 64):
-        if fd not in keep:
-            _close(fd)
+    lowest = 3
+    for fd in sorted(pipes[2:]):
+        os.closerange(lowest, fd)
+        lowest = fd + 1
+    os.closerange(lowest, 1024)
     os.chdir(settings.work)
     os.umask(0o077)
     limit(settings)
@@ -85,10 +86,3 @@ def limit(settings: ChildSettings) -> None:
         hard = resource.getrlimit(name)[1]
         bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(name, (bound, bound))
-
-
-def _close(fd: int) -> None:
-    try:
-        os.close(fd)
-    except OSError:
-        return

@@ -15,6 +15,8 @@ MAX_FRAME = 4 << 20
 """Longest frame accepted anywhere, in bytes."""
 
 Frame = dict[str, Any]
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would build an encoder per call
+_decode = json.JSONDecoder().decode
 
 
 class FrameError(Exception):
@@ -23,7 +25,7 @@ class FrameError(Exception):
 
 def encode(frame: Frame) -> bytes:
     """The frame as bytes; text stays ASCII so that lone surrogates survive the trip as escapes."""
-    body = json.dumps(frame, separators=(",", ":")).encode()
+    body = _encode(frame).encode()
     if len(body) > MAX_FRAME:
         raise FrameError(f"frame of {len(body)} bytes")
     return HEADER.pack(len(body)) + body
@@ -36,7 +38,7 @@ def decode(body: bytes) -> Frame:
         FrameError: Not JSON, nested too deeply, or not an object.
     """
     try:
-        frame = json.loads(body)
+        frame = _decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise FrameError(f"not JSON: {type(error).__name__}") from error
     if type(frame) is not dict:
@@ -57,6 +59,8 @@ class Buffer:
         Raises:
             FrameError: A frame is too long or malformed.
         """
+        if not self._data and len(data) >= HEADER.size and len(data) == HEADER.size + HEADER.unpack_from(data)[0]:
+            return [decode(data[HEADER.size :])]  # exactly one frame, as nearly always
         self._data += data
         found = []
         while len(self._data) >= HEADER.size:

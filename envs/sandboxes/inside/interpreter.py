@@ -4,10 +4,10 @@ Nothing here is trusted: the code it runs can rewrite all of it. The supervisor 
 it, times it, and replaces the process when it breaks.
 """
 
+import _signal
 import ast
 import linecache
 import os
-import signal
 import sys
 import traceback
 import types
@@ -51,7 +51,7 @@ class Interpreter:
 
     def _prepare(self) -> None:
         """Undo what the last cell may have done to signals and standard streams."""
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         for target, kept in enumerate(self.kept):
             os.dup2(kept, target)
         if self.streams[0].closed or self.streams[1].closed:
@@ -59,7 +59,7 @@ class Interpreter:
         sys.stdout, sys.stderr = self.streams
 
     def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr, *self.streams):
+        for stream in {sys.stdout, sys.stderr, *self.streams}:
             try:
                 stream.flush()
             except Exception:
@@ -70,9 +70,9 @@ class Interpreter:
         try:
             self._run(code, name)
         except BaseException as error:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
             return _failure(error, name)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
         return {"status": "ok"}
 
     def _run(self, code: str, name: str) -> None:

@@ -8,7 +8,8 @@ back to ``clone``, whose flags can be read. A call of another architecture (i386
 import ctypes
 import errno
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 
 from . import syscalls
 
@@ -63,8 +64,9 @@ def _argument(number: int, tests: Sequence[tuple[int, int, bool]], error: int = 
     return [_instruction(_EQUAL, number, 0, len(body)), *body]
 
 
-def program(protected: Iterable[int] = ()) -> bytes:
-    """The filter's code.
+@cache
+def program(protected: tuple[int, ...] = ()) -> bytes:
+    """The filter's code; built once in the zygote, inherited by its forks.
 
     Args:
         protected: Processes that may not be signalled, where no pid namespace hides them.

@@ -18,6 +18,8 @@ from .capture import Capture
 from .child import ChildSettings, run_command, run_interpreter
 from .processes import Family, resident
 
+DYING = 2.0
+"""Seconds a process that closed its pipes gets to finish dying and leave its exit status."""
 GRACE = 0.2
 """Seconds between the interrupt at a cell's deadline and the kill."""
 TICK = 0.025
@@ -71,7 +73,7 @@ class Supervisor:
     def __init__(self, sock: int, settings: ChildSettings, protected: list[int]) -> None:
         self.sock, self.settings = sock, settings
         self.family = Family()
-        self.filter = seccomp.program([] if self.family.owns_all else [os.getpid(), *protected])
+        self.filter = seccomp.program(() if self.family.owns_all else (os.getpid(), *protected))
         self.out, self.err = Capture(settings.output_chars), Capture(settings.output_chars)
         self.incoming = frames.Buffer()
         self.queue: list[frames.Frame] = []
@@ -79,6 +81,8 @@ class Supervisor:
         self.lost = False
         self.cells = 0
         self.looked = 0.0
+        self.poll = select.poll()
+        self.poll_key: tuple[int, ...] = ()
         os.set_blocking(sock, False)
         self.baseline = resident(os.getpid())
         self.child = self._start()
@@ -169,7 +173,6 @@ class Supervisor:
             pending, replies, alive = self._wait([child], deadline, pending)
             for reply in replies:
                 if reply.get("n") == self.serial:
-                    self._drain([child])
                     return {**reply, "late": interrupted}
             if not alive:
                 raise Ended("crashed", self._epitaph(child, "the interpreter is gone"))
@@ -247,7 +250,7 @@ class Supervisor:
 
     def _epitaph(self, child: Child, otherwise: str) -> str:
         """How the interpreter died, or ``otherwise`` when it has not."""
-        if not select.select([child.handle], [], [], 0.05)[0]:
+        if not select.select([child.handle], [], [], DYING)[0]:
             return otherwise
         code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
         return (
@@ -266,17 +269,10 @@ class Supervisor:
     ) -> tuple[memoryview, list[frames.Frame], bool]:
         """Move bytes until something happened: what is left to send, replies, and whether the first child lives."""
         first = children[0]
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        poll.register(first.handle, select.POLLIN)
-        for child in children:
-            for fd in (child.out, child.err, child.replies):
-                if fd >= 0:
-                    poll.register(fd, select.POLLIN)
         if pending:
-            poll.register(first.requests, select.POLLOUT)
+            pending = pending[_write(first.requests, pending) :]
         timeout = None if deadline is None else max(0.0, min(TICK, deadline - time.monotonic())) * 1000
-        ready = {fd for fd, _ in poll.poll(timeout)}
+        ready = {fd for fd, _ in self._poller(children, writing=bool(pending)).poll(timeout)}
         if self.sock in ready:
             self._receive()
         if deadline is not None and time.monotonic() >= self.looked + TICK:
@@ -287,17 +283,29 @@ class Supervisor:
             if data == b"":
                 raise frames.FrameError("it closed its reply pipe")
             replies = first.buffer.feed(data or b"")
-        self._drain(children)
-        if pending and first.requests in ready:
-            pending = pending[_write(first.requests, pending) :]
+        self._drain(children, ready)
         alive = first.handle not in ready
         return pending, replies, alive
 
-    def _drain(self, children: list[Child]) -> None:
+    def _poller(self, children: list[Child], *, writing: bool) -> select.poll:
+        """What to wait for. Replies are looked at before output: a reply seen means its output is seen too."""
+        wanted = [self.sock, *(fd for child in children for fd in (child.replies, child.handle, child.out, child.err))]
+        key = (writing, *wanted)
+        if key != self.poll_key:
+            self.poll_key, self.poll = key, select.poll()
+            for fd in wanted:
+                if fd >= 0:
+                    self.poll.register(fd, select.POLLIN)
+            if writing:
+                self.poll.register(children[0].requests, select.POLLOUT)
+        return self.poll
+
+    def _drain(self, children: list[Child], ready: set[int] | None = None) -> None:
+        """Take the output there is, at most 1 MiB per stream; ``ready`` says where to look, else everywhere."""
         for child in children:
             for name, capture in (("out", self.out), ("err", self.err)):
                 fd = child.__dict__[name]
-                for _ in range(16 if fd >= 0 else 0):
+                for _ in range(16 if fd >= 0 and (ready is None or fd in ready) else 0):
                     data = _read(fd)
                     if data is None:
                         break

@@ -16,7 +16,7 @@ import socket
 import sys
 from typing import Any
 
-from . import frames, syscalls
+from . import frames, seccomp, syscalls
 from .child import ChildSettings
 from .processes import address_space
 from .supervisor import Supervisor
@@ -55,6 +55,7 @@ class Zygote:
         self.children: dict[int, int] = {}
         self.incoming = frames.Buffer()
         self.size = address_space()
+        seccomp.program()
 
     def serve(self) -> None:
         """Answer until the host hangs up; the pid namespace dies with this process."""
