@@ -154,6 +154,9 @@ class VllmServer:
         clean["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         clean["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, math.ceil(self._config.kv_cache_gb)))
         clean["VLLM_NO_USAGE_STATS"] = "1"
+        # vLLM gives a step up after 5 minutes; on a busy CPU, one that prefills a full batch may take longer.
+        clean["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"] = "3600"
+        clean["VLLM_ENGINE_READY_TIMEOUT_S"] = str(math.ceil(self._config.start_timeout))
         clean["PYTHONUNBUFFERED"] = "1"
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
