@@ -7,7 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+from copilot.envs import feedback
 from copilot.envs.actions import ExecuteCode, Submit
+from copilot.envs.sandboxes.base import CellResult
 from copilot.envs.sources.base import Source
 from copilot.envs.sources.clinical_calc.catalogue import HELD_OUT, TRAINED
 from copilot.envs.sources.clinical_calc.patients import Patient, draw_patient, split_of
@@ -43,12 +45,13 @@ class ClinicalCalc(Source):
 
     def worked_example(self) -> WorkedExample:
         """The rate-pressure product, which is no calculator of the catalogue."""
+        shown = feedback.of_cell(CellResult(status="ok"), answer=(90 * 140,)).text
         return WorkedExample(
             question=(
                 "64-year-old man with heart rate 90 bpm, SpO2 97%, systolic BP 140 mmHg. "
                 "What is the rate-pressure product in mmHg*bpm? Formula: HR * SBP."
             ),
-            steps=((ExecuteCode(code="answer = 90 * 140\nprint(answer)"), "12600"), (Submit(variable="answer"), "")),
+            steps=((ExecuteCode(code="answer = 90 * 140"), shown), (Submit(variable="answer"), "")),
         )
 
     def _stream(self, split: str, seed: int) -> Iterator[Task]:
