@@ -19,6 +19,7 @@ from copilot.data.build_sft import build_sft
 from copilot.data.filters import AnyFilter
 from copilot.data.mixture import select
 from copilot.data.pairs import PairKind
+from copilot.data.progress import watched
 from copilot.data.rows import Built, Ref, Row, Sample
 from copilot.data.store import StoreReport, read_trajectories
 from copilot.data.trajectory import SuccessRule
@@ -97,7 +98,7 @@ def read_samples(stores: Mapping[str, str | Path]) -> tuple[list[Sample], dict[s
     for label, path in stores.items():
         reports[label] = StoreReport()
         found = []
-        for trajectory in read_trajectories(path, report=reports[label]):
+        for trajectory in watched(read_trajectories(path, report=reports[label]), f"reading {label}"):
             rows = tuple(row.model_copy(update={"logprobs": None}) for row in trajectory.rows)
             found.append(Sample(label, trajectory.model_copy(update={"rows": rows})))
         samples += sorted(found, key=lambda sample: sample.ref)

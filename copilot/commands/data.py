@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from copilot.data.export import export_rows, export_trajectories
+from copilot.data.progress import watched
 from copilot.data.stats import StoreStats, store_stats
 from copilot.data.store import StoreReport, read_trajectories
 from copilot.data.trajectory import Trajectory
@@ -63,13 +63,8 @@ def export_rows_command(rows: str, target: str, data_use_reason: str) -> None:
 
 
 def _read(reports: dict[str, StoreReport]) -> Iterator[Trajectory]:
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f} trajectories"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        for store, report in reports.items():
-            task = progress.add_task(store, total=None)
-            for trajectory in read_trajectories(store, report=report):
-                progress.advance(task)
-                yield trajectory
+    for store, report in reports.items():
+        yield from watched(read_trajectories(store, report=report), f"reading {store}")
 
 
 def _tables(stats: StoreStats, reports: dict[str, StoreReport]) -> Iterator[Table]:

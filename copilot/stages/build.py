@@ -85,7 +85,8 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
         "held_out": overlap.as_dict() if overlap else None,
     }
     write_atomically(report_file, [json.dumps(full, indent=2) + "\n"])
-    ctx.log(rendered=rendered, **_figures(report))
+    unreadable = sum(each.bad + each.half for each in read.values())
+    ctx.log(rendered=rendered, unreadable_lines=unreadable, **_figures(report))
     return {
         "rows": str(rows_file.absolute()),
         "format": config.format,

@@ -9,8 +9,11 @@ import pytest
 
 from copilot.config import parse
 from copilot.data.store import TrajectoryWriter
+from copilot.envs.suites import write_suite
+from copilot.envs.task import Reference, Task
 from copilot.errors import DataError, EmptyDatasetError, RecipeError
 from copilot.recipe.schema import ModelConfig
+from copilot.reward.answers import IntegerAnswer
 from copilot.stages import StageContext, get_stage
 
 
@@ -93,6 +96,37 @@ def test_bad_entries_are_named(tmp_path: Path, make: Any) -> None:
         run(tmp_path, {}, format="sft", trajectories=[folder], filters=[{"type": "success", "rul": "submitted"}])
     with pytest.raises(RecipeError, match="give every store a share"):
         run(tmp_path, {}, format="sft", trajectories=[folder, {"store": "./other", "share": 0.5}])
+
+
+def test_held_out_questions_are_left_out_and_overlaps_reported(tmp_path: Path, make: Any) -> None:
+    phrase = "of how many patients was the heart rate above ninety beats"
+    reference = Reference(answer=IntegerAnswer(value=1))
+    asked = Task(id="demo/test/0", source="demo", split="test", question="Who is it?", reference=reference)
+    write_suite(tmp_path / "held.jsonl", [asked, asked.evolve(id="demo/test/1", question=f"{phrase} in May?")])
+    folder = store(
+        tmp_path / "s",
+        [
+            make.trajectory("demo/train/0", question="who is it"),
+            make.trajectory("demo/train/1", question=f"{phrase} in June?"),
+            make.trajectory("demo/train/2", question="What else?"),
+        ],
+    )
+    done = run(tmp_path, {}, format="sft", trajectories=[str(folder)], held_out=[str(tmp_path / "held.jsonl")])
+    assert [row["task_id"] for row in done.rows] == ["demo/train/1", "demo/train/2"]
+    assert done.report["dropped"] == {"held-out question": 1}
+    assert (done.report["held_out"]["same_question"], done.report["held_out"]["shared_ngram"]) == (1, 1)
+
+
+def test_shares_mix_stores_and_broken_lines_are_reported(tmp_path: Path, make: Any) -> None:
+    on = store(tmp_path / "on", [make.trajectory(f"demo/train/{i}") for i in range(12)])
+    off = store(tmp_path / "off", [make.trajectory(f"demo/train/{i}") for i in range(4)])
+    with open(off / "rank0.jsonl", "a") as file:
+        file.write("{}\n{")
+    mixture = [{"store": "on", "share": 0.75}, {"store": str(off), "share": 0.25}]
+    done = run(tmp_path, {"on": {"trajectories": str(on)}}, format="sft", trajectories=mixture, limit=8)
+    assert done.report["by_store"] == {"on": 6, str(off): 2}
+    assert (done.report["stores"][str(off)]["bad"], done.report["stores"][str(off)]["half"]) == (1, 1)
+    assert json.loads((tmp_path / "run" / "metrics.jsonl").read_text())["unreadable_lines"] == 2
 
 
 def test_upstream_is_what_has_no_slash() -> None:
