@@ -52,8 +52,6 @@ class GenerationRequest:
     """Name of a loaded adapter; ``None``: the base model."""
     protocol: str = "markdown"
     """Wire protocol of the episode; the ``reference`` teacher writes its actions in it."""
-    stop_token_ids: tuple[int, ...] = ()
-    """Tokens that end a message besides the model's own: the chat template's, which some base models do not name."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from copilot.envs.protocols.base import get_protocol
 from copilot.envs.sources.base import get_source
 from copilot.policy.base import Generation, GenerationRequest, Policy
 from copilot.policy.config import ReferenceConfig
-from copilot.policy.tokens import load_tokenizer
+from copilot.policy.tokens import load_tokenizer, template_stop
 
 
 class ReferencePolicy(Policy):
@@ -35,7 +35,7 @@ class ReferencePolicy(Policy):
         assert self.tokenizer is not None
         actions = get_source(request.task.source).demonstration(request.task)
         text = get_protocol(request.protocol).render(actions[min(request.turn, len(actions) - 1)])
-        token_ids = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+        token_ids = [*self.tokenizer(text, add_special_tokens=False)["input_ids"], template_stop(self.tokenizer)[1]]
         return Generation(
             text=text,
             token_ids=token_ids,

@@ -165,7 +165,6 @@ def _request(player: Player, job: Job, record: _Record, seed: int) -> Generation
         seed=derive(seed, turn),
         adapter=player.adapter,
         protocol=player.protocol.name,
-        stop_token_ids=(player.renderer.stop_id,) if player.renderer else (),
     )
 
 

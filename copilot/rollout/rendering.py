@@ -17,6 +17,7 @@ from copilot.envs.prompt import Messages
 from copilot.envs.protocols.base import WireProtocol
 from copilot.envs.protocols.tool_calls import ToolCallProtocol
 from copilot.errors import ModelError
+from copilot.policy.tokens import template_stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,7 +45,7 @@ class Renderer:
         self.protocol = ToolCallProtocol(native=self._takes_tools()) if protocol.name == "tools" else protocol
         """The protocol, with tool calls in the model's own form where its template has one."""
         self._control = _control_pattern(tokenizer)
-        self._stop_text, self.stop_id = self._find_stop()
+        self._stop_text, self.stop_id = template_stop(tokenizer)
         self._check()
 
     def prompt_ids(self, messages: Messages, permitted: Sequence[ActionName] = ()) -> list[int]:
@@ -113,19 +114,6 @@ class Renderer:
             # Templates written for other tool forms stop on ours.
             return False
         return ActionName.EXECUTE_CODE in with_tools and answered.count(_MARK) == 2
-
-    def _find_stop(self) -> tuple[str, int]:
-        conversation = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-        tail = self._template(conversation, None, generate=False).partition(_MARK)[2]
-        ids = self._encode(tail)
-        specials = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        if not ids or ids[0] not in specials:
-            raise ModelError(
-                f"the chat template ends a message with {tail[:20]!r}, not with a stop token",
-                where=self.tokenizer.name_or_path,
-                remedy=_REMEDY,
-            )
-        return self.decode(ids[:1]), ids[0]
 
     def _check(self) -> None:
         """The invariant of this module, on a conversation of two turns."""

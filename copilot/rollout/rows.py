@@ -5,7 +5,10 @@ tokens. The next prompt extends the row unless a message ended in a stop token t
 then the template's own follows the text, another row opens, and the fork is counted.
 """
 
+from math import isfinite
+
 from copilot.data.trajectory import TokenRow, TurnSpan
+from copilot.errors import InfrastructureError
 
 
 class RowBuilder:
@@ -35,7 +38,13 @@ class RowBuilder:
         return list(self._ids)
 
     def add_sampled(self, turn: int, ids: list[int], logprobs: list[float] | None) -> None:
-        """Append a turn's sampled tokens, the stop token included if it was sampled."""
+        """Append a turn's sampled tokens, the stop token included if it was sampled.
+
+        Raises:
+            InfrastructureError: The engine's log-probabilities are not one finite number per token.
+        """
+        if logprobs is not None and (len(logprobs) != len(ids) or not all(map(isfinite, logprobs))):
+            raise InfrastructureError("server", f"{len(ids)} tokens came with unusable log-probabilities")
         start = len(self._ids)
         self._ids += ids
         self._mask += [1] * len(ids)

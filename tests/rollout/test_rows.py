@@ -1,9 +1,11 @@
 """Token rows: masks are 1 exactly on sampled tokens, and a prompt that cannot extend the row opens another."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot.data.trajectory import TurnSpan
+from copilot.errors import InfrastructureError
 from copilot.rollout.rows import RowBuilder
 
 STOP, OTHER_STOP = 2, 3
@@ -48,6 +50,12 @@ def test_a_foreign_stop_token_forks() -> None:
     assert second.mask == (0, 0, 0, 0, 1, 1)
     assert second.spans == (TurnSpan(turn=1, start=4, end=6),)
     assert rows.forks == 1
+
+
+@pytest.mark.parametrize("logprobs", [[-1.0], [-1.0, float("-inf")], [-1.0, float("nan")]])
+def test_unusable_logprobs_are_the_servers_failure(logprobs: list[float]) -> None:
+    with pytest.raises(InfrastructureError, match="server"):
+        RowBuilder([10], stop_id=STOP, temperature=1.0).add_sampled(0, [20, STOP], logprobs)
 
 
 def test_no_turn_no_row() -> None:
