@@ -78,8 +78,8 @@ def _draw_on(terminal: str | None) -> None:
 
     fd = int(terminal)
     os.set_inheritable(fd, False)
-    width = {"width": os.get_terminal_size(fd).columns} if os.isatty(fd) else {}
-    rich.reconfigure(file=os.fdopen(fd, "w", encoding="utf-8"), **width)
+    columns = os.get_terminal_size(fd).columns if os.isatty(fd) else 0
+    rich.reconfigure(file=os.fdopen(fd, "w", encoding="utf-8"), width=columns or None)
 
 
 def _say(line: str) -> None:

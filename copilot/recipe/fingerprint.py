@@ -15,6 +15,7 @@ from copilot.stages.base import Stage, StageConfig
 _BLOCK = 1 << 16
 _BLOCKS = 32
 _WHOLE = 4 << 20
+_WRITTEN_KEYS = ("results",)  # config keys that name what a stage writes
 _SUITE_KEYS = ("suite", "suites", "held_out")  # config keys that hold names of suites
 
 
@@ -47,10 +48,14 @@ def fingerprint(name_or_path: str) -> str:
     if path.is_file():
         return f"file:{_file_hash(path)}"
     if path.is_dir():
-        files = sorted(f for f in path.iterdir() if f.is_file() and not f.name.startswith("."))
-        listing = json.dumps([[f.name, f.stat().st_size, _file_hash(f)] for f in files])
+        files = sorted(f for f in path.rglob("*") if f.is_file() and not _hidden(f.relative_to(path)))
+        listing = json.dumps([[str(f.relative_to(path)), _file_hash(f)] for f in files])
         return f"folder:{hashlib.sha256(listing.encode()).hexdigest()}"
     return f"name:{name_or_path}"
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _file_hash(path: Path) -> str:
@@ -84,7 +89,10 @@ def _paths(value: Any, where: str, stage_ids: set[str]) -> dict[str, str]:
 
 
 def _named_file(value: str, where: str) -> dict[str, str]:
-    if any(part in _SUITE_KEYS for part in where.split(".")):
+    parts = where.split(".")
+    if any(part in _WRITTEN_KEYS for part in parts):
+        return {}
+    if any(part in _SUITE_KEYS for part in parts):
         from copilot.envs.suites import find_suite
 
         return {where: str(find_suite(value))}

@@ -57,7 +57,7 @@ class Child:
         env: Its whole environment.
         log: File its output is appended to.
         scrub: Takes secrets out of the log.
-        terminal: File descriptor on which progress bars are drawn; ``None``: nowhere.
+        bars: Draw progress bars on our standard output; else they go to the log.
         inherit: Further descriptors it keeps open (the run's lock).
     """
 
@@ -68,7 +68,7 @@ class Child:
         env: dict[str, str],
         log: Path,
         scrub: Scrubber,
-        terminal: int | None = None,
+        bars: bool = False,
         inherit: tuple[int, ...] = (),
     ) -> None:
         self._scrub = scrub
@@ -76,6 +76,7 @@ class Child:
         self._result = os.memfd_create("result")
         env = {**env, PARENT_ENV: str(os.getpid()), RESULT_ENV: str(self._result), "PYTHONUNBUFFERED": "1"}
         passed = [self._result, *inherit]
+        terminal = os.dup(1) if bars else None  # in the child, 1 is the log
         if terminal is not None:
             env[TERMINAL_ENV] = str(terminal)
             passed.append(terminal)
@@ -90,6 +91,8 @@ class Child:
             pass_fds=passed,
             start_new_session=True,
         )
+        if terminal is not None:
+            os.close(terminal)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._pump = threading.Thread(target=self._copy, args=(self._process.stdout, log), daemon=True)

@@ -124,7 +124,7 @@ class _Leader:
         write_atomic(planned.folder / "stage.json", self.scrub(json.dumps(record, indent=1) + "\n"))
         if job["distributed"]:
             self.host.tell({"job": job})
-        child = _start(job, self.ranks, self.env, self.folder, self.scrub, terminal=1, inherit=(self.lock,))
+        child = _start(job, self.ranks, self.env, self.folder, self.scrub, bars=True, inherit=(self.lock,))
         try:
             results = self._await(child, list(self.host.peers) if job["distributed"] else [])
         finally:
@@ -200,7 +200,7 @@ def _lead(recipe: Recipe, *, source: Path, env: dict[str, str], ranks: Ranks) ->
 def _check_model(recipe: Recipe, env: dict[str, str], scrub: Scrubber) -> None:
     """Find (and build, where it is one we know) the model before anything of the run is written."""
     env = {k: v for k, v in env.items() if k not in _LAUNCHER_RANKS}
-    child = Child({"resolve": recipe.model.path}, env=env, log=Path(os.devnull), scrub=scrub, terminal=1)
+    child = Child({"resolve": recipe.model.path}, env=env, log=Path(os.devnull), scrub=scrub, bars=True)
     try:
         result = None
         while result is None:
@@ -258,7 +258,7 @@ def _start(
     folder: RunFolder,
     scrub: Scrubber,
     *,
-    terminal: int | None = None,
+    bars: bool = False,
     inherit: tuple[int, ...] = (),
 ) -> Child:
     """Start the stage's process of this rank, with a rendezvous of the stage's own."""
@@ -270,7 +270,7 @@ def _start(
     env = {k: v for k, v in env.items() if k != "TORCHELASTIC_USE_AGENT_STORE"}
     env |= {"MASTER_ADDR": ranks.address, "MASTER_PORT": str(job["port"])}
     log = folder.log(job["id"], ranks.rank)
-    return Child({**job, **place}, env=env, log=log, scrub=scrub, terminal=terminal, inherit=inherit)
+    return Child({**job, **place}, env=env, log=log, scrub=scrub, bars=bars, inherit=inherit)
 
 
 @contextmanager
