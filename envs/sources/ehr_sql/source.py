@@ -88,7 +88,9 @@ class EhrSql(Source):
         """A laboratory value of a patient; the instance is in no split."""
         with open_readonly(database()) as con:
             template = next(template for template in SEEN if template.key == "lab_aggregate")
-            instance = next(i for i in template.instances(con) if i.bucket == RESERVED_BUCKET)
+            instance = next(
+                i for i in template.instances(con) if i.bucket == RESERVED_BUCKET and i.in_sql["agg"] == "max"
+            )
             value = run_trusted(con, instance.sql, now=NOW)[0][0]
         shown = feedback.of_cell(CellResult(status="ok"), answer=(value,)).text
         steps = ((ExecuteCode(code=f'answer = sql("{instance.sql}")'), shown), (Submit(variable="answer"), ""))
@@ -97,10 +99,8 @@ class EhrSql(Source):
 
 def _stream(con: sqlite3.Connection, template: Template, split: str, seed: int) -> Iterator[Task]:
     """The good instances of a template in a split, shuffled by seed."""
-    instances = [instance for instance in template.instances(con) if instance.belongs(split)]
-    random.Random(f"{seed} {split} {template.key}").shuffle(instances)
-    for instance in instances:
-        if (task := _task(con, instance, split)) is not None:
+    for instance in template.instances(con, order=random.Random(f"{seed} {split} {template.key}")):
+        if instance.belongs(split) and (task := _task(con, instance, split)) is not None:
             yield task
 
 

@@ -5,17 +5,20 @@ question that stands for another in the SQL). An instance's key hashes template 
 its split, its wording and its id, so that splits are disjoint for every seed.
 """
 
+import functools
 import hashlib
 import itertools
 import json
+import random
 import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from copilot.envs.sources.ehr_sql.schema import NOW
-from copilot.envs.sqlite_files import run_trusted
+from copilot.envs.sqlite_files import open_readonly, run_trusted
 from copilot.reward.answers import (
     Answer,
     BooleanAnswer,
@@ -55,17 +58,27 @@ class Template:
     choices: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
     """Slot to pairs (in the SQL, in the question); all are combined with every row of ``slots``."""
 
-    def instances(self, con: sqlite3.Connection) -> Iterator["Instance"]:
-        """All instances, in a fixed order, unfiltered."""
-        cursor = con.execute(self.slots)
-        names = [column[0] for column in cursor.description]
+    def instances(self, con: sqlite3.Connection, *, order: random.Random | None = None) -> Iterator["Instance"]:
+        """All instances, unfiltered: in a fixed order, or shuffled by ``order``. Each is made when it is asked for."""
+        names, rows = _slot_values(con.execute("PRAGMA database_list").fetchone()[2], self.slots)
         options = list(itertools.product(*self.choices.values()))
-        for row in sorted(cursor.fetchall(), key=repr):
-            for option in options:
-                in_sql = dict(zip(self.choices, (pair[0] for pair in option), strict=True))
-                in_words = dict(zip(self.choices, (pair[1] for pair in option), strict=True))
-                drawn = dict(zip(names, row, strict=True))
-                yield Instance(self, {**drawn, **in_sql}, {**drawn, **in_words})
+        numbers = list(range(len(rows) * len(options)))
+        if order is not None:
+            order.shuffle(numbers)
+        for number in numbers:
+            row, option = rows[number // len(options)], options[number % len(options)]
+            drawn = dict(zip(names, row, strict=True))
+            in_sql = dict(zip(self.choices, (pair[0] for pair in option), strict=True))
+            in_words = dict(zip(self.choices, (pair[1] for pair in option), strict=True))
+            yield Instance(self, drawn | in_sql, drawn | in_words)
+
+
+@functools.lru_cache(maxsize=128)
+def _slot_values(database: str, slots: str) -> tuple[list[str], list[tuple[Scalar, ...]]]:
+    """Names and sorted values of a slots query; kept, since splits and templates ask the same again."""
+    with open_readonly(Path(database)) as con:
+        cursor = con.execute(slots)
+        return [column[0] for column in cursor.description], sorted(cursor.fetchall())
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ class Instance:
     in_sql: dict[str, Scalar]
     in_words: dict[str, Scalar]
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Hash of template and slot values: decides split, wording and id."""
         slots = json.dumps([self.template.key, self.in_sql], sort_keys=True)
