@@ -21,8 +21,8 @@ class VllmConfig(StrictModel):
     """Context in tokens."""
     max_num_seqs: int = 32
     """Sequences decoded together."""
-    enforce_eager: bool = True
-    """Skip compilation: starts faster, decodes slower."""
+    enforce_eager: bool | None = None
+    """Skip compilation: starts faster, decodes slower. Empty: skip it on a CPU only."""
     gpu_memory_utilization: float = 0.85
     """Share of device memory for weights and cache (GPU)."""
     kv_cache_gb: float = 1.0

@@ -66,6 +66,7 @@ class VllmServer:
     def __init__(self, config: VllmConfig, *, model: str, device: int | None, log_folder: Path) -> None:
         self._config, self._model, self._device, self._log_folder = config, model, device, log_folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._cpu = _gpu_count() == 0
         self.url = ""
         self.log = log_folder / "vllm.log"
 
@@ -141,7 +142,9 @@ class VllmServer:
             options["max-lora-rank"] = next(rank for rank in _LORA_RANKS if rank >= config.max_lora_rank)
             options["max-loras"] = config.max_loras
         flags = ["--disable-uvicorn-access-log"]
-        flags += ["--enforce-eager"] if config.enforce_eager else []
+        flags += (
+            ["--enforce-eager"] if (config.enforce_eager if config.enforce_eager is not None else self._cpu) else []
+        )
         flags += ["--enable-lora"] if config.max_lora_rank else []
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *pairs, *flags]
@@ -160,7 +163,9 @@ class VllmServer:
         clean["PYTHONUNBUFFERED"] = "1"
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
-        if self._device is not None:
+        if self._cpu:
+            clean |= _own_cores(inherited)
+        elif self._device is not None:
             size = self._config.tensor_parallel_size
             wanted = range(self._device * size, (self._device + 1) * size)
             visible = [name for name in inherited.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -183,6 +188,21 @@ class VllmServer:
                     if await _answers(client, f"{self.url}/health"):
                         return
                     await asyncio.sleep(0.25)
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _own_cores(inherited: dict[str, str]) -> dict[str, str]:
+    """Ranks of one node share its cores out: vLLM pins its threads, and two servers pinned to the same cores crawl."""
+    ranks, rank = int(inherited.get("LOCAL_WORLD_SIZE", "1")), int(inherited.get("LOCAL_RANK", "0"))
+    cores = sorted(os.sched_getaffinity(0))
+    if ranks < 2 or len(cores) < ranks:
+        return {}
+    return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores[rank::ranks])}
 
 
 async def _answers(client: httpx.AsyncClient, url: str) -> bool:

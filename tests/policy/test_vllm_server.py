@@ -37,10 +37,34 @@ def test_threads_chosen_by_the_user_stay(tmp_path: Path) -> None:
     [(None, 1, {}, None), (2, 1, {}, "2"), (1, 2, {}, "2,3"), (1, 1, {"CUDA_VISIBLE_DEVICES": "5,7"}, "7")],
 )
 def test_each_rank_has_its_own_gpus(
-    tmp_path: Path, device: int | None, parallel: int, inherited: dict[str, str], expected: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: int | None,
+    parallel: int,
+    inherited: dict[str, str],
+    expected: str | None,
 ) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
     clean = server(tmp_path, device=device, tensor_parallel_size=parallel).environment(inherited)
     assert clean.get("CUDA_VISIBLE_DEVICES") == expected
+
+
+def test_ranks_on_a_cpu_share_its_cores_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1, 2, 3})
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    environments = [server(tmp_path).environment({"LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": rank}) for rank in ("0", "1")]
+    assert [e["VLLM_CPU_OMP_THREADS_BIND"] for e in environments] == ["0,2", "1,3"]
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in server(tmp_path).environment({})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "eager"), [(0, None, True), (1, None, False), (0, False, False), (1, True, True)]
+)
+def test_compilation_is_skipped_on_a_cpu_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int, wanted: bool | None, eager: bool
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    assert ("--enforce-eager" in server(tmp_path, enforce_eager=wanted).command(1)) is eager
 
 
 @pytest.mark.parametrize(("asked", "given"), [(1, "1"), (4, "8"), (16, "16"), (48, "64"), (300, "320")])
