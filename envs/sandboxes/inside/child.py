@@ -47,7 +47,8 @@ def run_interpreter(settings: ChildSettings, code: bytes, pipes: list[int]) -> N
 def run_command(command: str, settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
     """Become ``/bin/sh -c command``. ``pipes``: stdout, stderr."""
     _confine(settings, code, pipes)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
     os.execve("/bin/sh", ["sh", "-c", command], settings.environment)
 
 

@@ -6,6 +6,8 @@ it, times it, and replaces the process when it breaks.
 
 import _signal
 import ast
+import builtins
+import contextlib
 import linecache
 import os
 import sys
@@ -31,6 +33,7 @@ class Interpreter:
     def __init__(self, requests: int, replies: int) -> None:
         self.requests, self.replies = requests, replies
         self.pid = os.getpid()
+        self.builtins = dict(vars(builtins))
         self.main = types.ModuleType("__main__")
         sys.modules["__main__"] = self.main
         self.kept = [os.dup(0), os.dup(1), os.dup(2)]
@@ -50,7 +53,10 @@ class Interpreter:
             frames.write_frame(self.replies, {**reply, "n": request["n"]})
 
     def _prepare(self) -> None:
-        """Undo what the last cell may have done to signals and standard streams."""
+        """Undo what the last cell may have done to signals and standard streams; bury its dead."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         for target, kept in enumerate(self.kept):
             os.dup2(kept, target)
@@ -70,10 +76,15 @@ class Interpreter:
         try:
             self._run(code, name)
         except BaseException as error:
-            _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+            self._recover()
             return _failure(error, name)
-        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        self._recover()
         return {"status": "ok"}
+
+    def _recover(self) -> None:
+        """No interrupt may hit the reply, and the reply needs the built-in functions as they were."""
+        _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+        vars(builtins).update(self.builtins)
 
     def _run(self, code: str, name: str) -> None:
         body = ast.parse(code, name)

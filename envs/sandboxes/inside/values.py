@@ -17,6 +17,7 @@ MAX_DEPTH = 32
 MAX_ITEMS = 200_000
 MAX_BYTES = 1 << 20
 _BIGGEST = 10**300
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 class NoJsonForm(ValueError):
@@ -29,7 +30,7 @@ def dump(value: Any) -> str:
     Raises:
         NoJsonForm: No JSON form, or too deep or too large.
     """
-    text = json.dumps(_Converter().convert(value, 0), allow_nan=False, separators=(",", ":"))
+    text = _encode(_Converter().convert(value, 0))
     if len(text) > MAX_BYTES:
         raise NoJsonForm(f"{len(text)} bytes as JSON, limit {MAX_BYTES}")
     return text

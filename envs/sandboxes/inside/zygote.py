@@ -135,6 +135,7 @@ class Zygote:
     def _become_supervisor(self, request: frames.Frame, sock: int) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pid 1 hears only what it handles, and Python handles this one
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         for fd in (self.host.fileno(), self.mounts.fileno(), *self.wake):
             os.close(fd)
