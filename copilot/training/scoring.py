@@ -44,7 +44,7 @@ def fused_output(model: PreTrainedModel, input_ids_BT: torch.Tensor, labels_BT: 
     """What TRL's trainers read from a forward, for rows padded on the right; per-token fields are (B, T-1)."""
     hidden_NH, mask_BT = labelled_hidden(model, input_ids_BT, labels_BT)
     targets_N = labels_BT[:, 1:][mask_BT]
-    logits_NV = model.get_output_embeddings()(hidden_NH).float()
+    logits_NV = _at_least_float32(model.get_output_embeddings()(hidden_NH))
     all_logps_NV = F.log_softmax(logits_NV, dim=-1)
     logps_N = all_logps_NV.gather(1, targets_N[:, None]).squeeze(1)
     with torch.no_grad():
@@ -94,6 +94,10 @@ def _shared_prefix(input_ids_BT: torch.Tensor, mask_BT: torch.Tensor) -> int:
     return min(same, int(mask_BT.any(dim=0).int().argmax()))
 
 
+def _at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def _sliding(model: PreTrainedModel) -> bool:
     return "sliding_attention" in (model.config.to_dict().get("layer_types") or [])
 
@@ -103,6 +107,6 @@ def sequence_logps(model: PreTrainedModel, input_ids_BT: torch.Tensor, trained_m
     labels_BT = input_ids_BT.masked_fill(trained_mask_BT == 0, -100)
     if model.config.model_type in PLAIN_HEADS and not _sliding(model):
         return fused_output(model, input_ids_BT, labels_BT).log_probs.sum(dim=1)
-    logits_BTV = model(input_ids=input_ids_BT, use_cache=False).logits[:, :-1].float()
-    logps_BT = F.log_softmax(logits_BTV, dim=-1).gather(2, input_ids_BT[:, 1:, None]).squeeze(2)
+    logits_BTV = model(input_ids=input_ids_BT, use_cache=False).logits[:, :-1]
+    logps_BT = F.log_softmax(_at_least_float32(logits_BTV), dim=-1).gather(2, input_ids_BT[:, 1:, None]).squeeze(2)
     return (logps_BT * trained_mask_BT[:, 1:]).sum(dim=1)

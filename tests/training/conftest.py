@@ -33,8 +33,8 @@ def _ids(rng: random.Random, low: int, high: int) -> list[int]:
 
 def _completion(rng: random.Random) -> tuple[list[int], list[int]]:
     """Ids and mask: two sampled turns with environment output between them."""
-    parts = [_ids(rng, 3, 9), _ids(rng, 2, 5), _ids(rng, 2, 6)]
-    return sum(parts, []), [int(turn != 1) for turn, part in enumerate(parts) for _ in part]
+    first, output, second = _ids(rng, 3, 9), _ids(rng, 2, 5), _ids(rng, 2, 6)
+    return first + output + second, [1] * len(first) + [0] * len(output) + [1] * len(second)
 
 
 def sft_row(rng: random.Random) -> dict[str, Any]:

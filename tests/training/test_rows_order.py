@@ -64,7 +64,13 @@ def test_long_rows_are_dropped_or_cut_and_counted(tmp_path: Path) -> None:
 
 
 def test_preference_rows_are_cut_in_the_completion_only(tmp_path: Path) -> None:
-    row = {"prompt_ids": [1, 2, 3], "chosen_ids": [4, 5], "chosen_mask": [1, 1], "rejected_ids": [6], "rejected_mask": [1]}
+    row = {
+        "prompt_ids": [1, 2, 3],
+        "chosen_ids": [4, 5],
+        "chosen_mask": [1, 1],
+        "rejected_ids": [6],
+        "rejected_mask": [1],
+    }
     path = write(tmp_path / "rows.jsonl", [row])
     kept, _ = load_rows(path, "dpo", max_tokens=4, too_long="truncate")
     assert kept[0]["prompt_ids"] == [1, 2, 3]
