@@ -34,7 +34,7 @@ class BufferedLayer(DynamicLayer):
             buffer[:, :, : keys.shape[2]] = content
         self._buffers, self._length = buffers, keys.shape[2]
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._show()
+        self.keys, self.values = self._shown()
 
     def write(self, row: int, keys: Tensor, values: Tensor) -> None:
         """Write ``[H, n, D]`` into ``row``, ending at the cursor."""
@@ -48,22 +48,28 @@ class BufferedLayer(DynamicLayer):
         if self._buffers is None:
             self.fill(key_states, value_states, _HEADROOM)
         elif end > self._buffers[0].shape[2]:
-            joined = [torch.cat(pair, dim=2) for pair in ((self.keys, key_states), (self.values, value_states))]
-            self.fill(joined[0], joined[1], _HEADROOM + end // 4)
+            old_keys, old_values = self._shown()
+            joined = torch.cat((old_keys, key_states), dim=2), torch.cat((old_values, value_states), dim=2)
+            self.fill(*joined, _HEADROOM + end // 4)
         else:
             for buffer, content in zip(self._buffers, (key_states, value_states), strict=True):
                 buffer[:, :, self._length : end] = content
             self._length = end
-            self._show()
-        return self.keys, self.values
+            self.keys, self.values = self._shown()
+        return self._shown()
+
+    def row(self, row: int, start: int) -> tuple[Tensor, Tensor]:
+        """Keys and values ``[H, n, D]`` of ``row`` from position ``start`` on, as views."""
+        keys, values = self._shown()
+        return keys[row, :, start:], values[row, :, start:]
 
     def _owned(self) -> tuple[Tensor, Tensor]:
         assert self._buffers is not None
         return self._buffers
 
-    def _show(self) -> None:
+    def _shown(self) -> tuple[Tensor, Tensor]:
         keys, values = self._owned()
-        self.keys, self.values = keys[:, :, : self._length], values[:, :, : self._length]
+        return keys[:, :, : self._length], values[:, :, : self._length]
 
 
 KeyValues = list[tuple[Tensor, Tensor]]
@@ -77,7 +83,7 @@ def new_cache() -> Cache:
 
 def cache_of(prefix: KeyValues, room: int) -> Cache:
     """A cache of one row that starts with ``prefix`` and has ``room`` for more."""
-    layers = []
+    layers: list[Any] = []
     for keys, values in prefix:
         layer = BufferedLayer()
         layer.fill(keys[None], values[None], room)
@@ -87,7 +93,11 @@ def cache_of(prefix: KeyValues, room: int) -> Cache:
 
 def row_of(cache: Cache, row: int, start: int) -> KeyValues:
     """Row ``row`` from position ``start`` on, as views."""
-    return [(layer.keys[row, :, start:], layer.values[row, :, start:]) for layer in cache.layers]
+    return [layer.row(row, start) for layer in _buffered(cache)]
+
+
+def _buffered(cache: Cache) -> list[BufferedLayer]:
+    return [layer for layer in cache.layers if isinstance(layer, BufferedLayer)]
 
 
 class BatchCache:
@@ -112,8 +122,7 @@ class BatchCache:
         length = content[0][0].shape[1]
         if length > self.cursor:
             return False
-        for layer, (keys, values) in zip(self.cache.layers, content, strict=True):
-            assert isinstance(layer, BufferedLayer)
+        for layer, (keys, values) in zip(_buffered(self.cache), content, strict=True):
             layer.write(row, keys, values)
         self.starts[row] = self.cursor - length
         return True
@@ -126,7 +135,7 @@ class BatchCache:
             return
         lengths = [content[0][0].shape[1] for content in rows]
         longest = max(lengths)
-        layers = []
+        layers: list[Any] = []
         for index, (keys, _) in enumerate(rows[0]):
             padded = [keys.new_zeros((len(rows), keys.shape[0], longest, keys.shape[2])) for _ in range(2)]
             for row, content in enumerate(rows):

@@ -22,6 +22,7 @@ from rich.console import Console
 from copilot.errors import ServerError
 from copilot.policy import guard
 from copilot.policy.config import VllmConfig
+from copilot.policy.cpu_lora import SWITCH as CPU_LORA_SWITCH
 
 SERVED_NAME = "policy"
 """Model name of the base model in requests."""
@@ -164,7 +165,7 @@ class VllmServer:
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
         if self._cpu:
-            clean |= _own_cores(inherited)
+            clean |= _own_cores(inherited) | {CPU_LORA_SWITCH: "1"}
         elif self._device is not None:
             size = self._config.tensor_parallel_size
             wanted = range(self._device * size, (self._device + 1) * size)
