@@ -170,13 +170,13 @@ class MedAgentEnv:
         result = await self.sandbox.execute(code)
         self._last_cell = (code, result)
         try:
-            answer: tuple[JsonValue] | None = (await self.sandbox.value(ANSWER),)
+            answer = await self.sandbox.value(ANSWER)
         except KeyError:
             return say.of_cell(result, code=code), None
         except ValueError as error:
             # There is an answer, but no JSON says it: the policy cannot submit it, and an attempt it was.
             return say.of_cell(result, code=code), Grade(correct=False, reason=str(error))
-        return say.of_cell(result, code=code, answer=answer), grade(self.task.reference.answer, answer[0])
+        return say.of_cell(result, code=code, answer=(answer,)), grade(self.task.reference.answer, answer)
 
     async def _submit(self, action: Submit) -> tuple[Feedback, Grade | None]:
         answer = action.answer

@@ -17,7 +17,7 @@ from copilot.errors import InfrastructureError
 from copilot.rollout.job import Job
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 Key = tuple[str, int]
 
@@ -114,7 +114,7 @@ def open_store(address: tuple[str, int], rank: int, world_size: int) -> "Store |
     """The ranks' common store, at rank 0; ``None`` for a single process."""
     if world_size == 1:
         return None
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     host, port = address
     return TCPStore(host, port, world_size, rank == 0, timedelta(seconds=START_SECONDS), wait_for_workers=False)

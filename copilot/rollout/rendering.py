@@ -80,7 +80,7 @@ class Renderer:
         system, first, *rest = cleaned
         return [first | {"content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
-    def _template(self, messages: Messages, tools: list[dict[str, Any]] | None, *, generate: bool) -> str:
+    def _template(self, messages: Messages, tools: list[Any] | None, *, generate: bool) -> str:
         rendered = self.tokenizer.apply_chat_template(
             messages, tools=tools, add_generation_prompt=generate, tokenize=False
         )
