@@ -2,6 +2,7 @@
 
 from copilot.envs.sandboxes.base import (
     CellResult,
+    DockerConfig,
     Isolation,
     Sandbox,
     SandboxBackend,
@@ -13,6 +14,7 @@ from copilot.envs.sandboxes.base import (
 
 __all__ = [
     "CellResult",
+    "DockerConfig",
     "Isolation",
     "Sandbox",
     "SandboxBackend",

@@ -133,6 +133,21 @@ class SandboxBackend(ABC):
         """Close all sandboxes and the backend; idempotent, leaves no process, mount or file."""
 
 
+class DockerConfig(StrictModel):
+    """What only the ``docker`` backend reads."""
+
+    mode: Literal["single", "shared"] = "single"
+    """One container per episode, or several namespaced episodes per container."""
+    image: str = "med-copilot-sandbox"
+    """Image, as ``med-copilot sandbox build-image`` makes it."""
+    runtime: str = ""
+    """OCI runtime such as ``runsc``; empty: the engine's default."""
+    hosts: tuple[str, ...] = ()
+    """Engines to spread over, as in DOCKER_HOST; empty: the one DOCKER_HOST names, or the local one."""
+    warm: int = 4
+    """Containers kept ready per engine (``single``), or containers in use (``shared``)."""
+
+
 class SandboxConfig(StrictModel):
     """The ``sandbox:`` section of a recipe."""
 
@@ -142,6 +157,10 @@ class SandboxConfig(StrictModel):
     """Weakest isolation with which to go on."""
     limits: SandboxLimits = Field(default_factory=SandboxLimits)
     """Caps per episode."""
+    slots: int = 0
+    """Cells that run at the same time, first come first served; 0: one per processor, at least two."""
+    docker: DockerConfig = Field(default_factory=DockerConfig)
+    """The ``docker`` backend's own settings."""
 
 
 def make_backend(config: SandboxConfig) -> SandboxBackend:

@@ -26,7 +26,7 @@ from copilot.envs.sandboxes.base import (
 from copilot.envs.sandboxes.connection import Connection
 from copilot.envs.sandboxes.inside.frames import Frame
 from copilot.envs.sandboxes.probe import observe
-from copilot.envs.sandboxes.session import Session
+from copilot.envs.sandboxes.session import Session, make_slots
 from copilot.errors import InfrastructureError, SandboxError
 
 _START = (
@@ -57,6 +57,7 @@ class Backend(SandboxBackend):
         self._open: dict[int, Session] = {}
         self._names = itertools.count(1)
         self._failure = ""
+        self._slots = make_slots(config.slots)
 
     async def start(self) -> Isolation:
         """Launch, preload, open a probe episode and report what it could see and do."""
@@ -148,7 +149,7 @@ class Backend(SandboxBackend):
         ours, theirs = socket.socketpair()
         session: Session
         link = Connection(ours, lambda frame: session.receive(frame))
-        session = Session(link.send, self._killer(name, link), self.config.limits)
+        session = Session(link.send, self._killer(name, link), self.config.limits, self._slots)
         self._ended[name] = asyncio.get_running_loop().create_future()
         self._open[name] = session
         request = {

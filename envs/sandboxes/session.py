@@ -6,8 +6,8 @@ interpreter in an unknown state is never used again.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Awaitable, Callable
 
 from pydantic import JsonValue, ValidationError
 
@@ -28,10 +28,17 @@ class Session(Sandbox):
         send: Puts a frame on the link; raises ``OSError`` when the link is gone.
         kill: Ends the episode's processes and returns when they are buried.
         limits: Caps of the episode.
+        slots: Shared by a backend's episodes; a request waits for one before its deadline starts to run.
     """
 
-    def __init__(self, send: Callable[[Frame], None], kill: Callable[[], Any], limits: SandboxLimits) -> None:
-        self._send, self._kill, self._limits = send, kill, limits
+    def __init__(
+        self,
+        send: Callable[[Frame], None],
+        kill: Callable[[], Awaitable[None]],
+        limits: SandboxLimits,
+        slots: asyncio.Semaphore,
+    ) -> None:
+        self._send, self._kill, self._limits, self._slots = send, kill, limits, slots
         self._lock = asyncio.Lock()
         self._reply: asyncio.Future[Frame] | None = None
         self._hello: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
@@ -87,7 +94,7 @@ class Session(Sandbox):
         return to_result(await self._request({"op": kind, "code": code, "seconds": seconds}))
 
     async def _request(self, frame: Frame) -> Frame:
-        async with self._lock:
+        async with self._lock, self._slots:
             if self._closed is not None or self._broken:
                 raise InfrastructureError("sandbox", self._broken or "the sandbox is closed")
             self._serial += 1
@@ -124,6 +131,11 @@ class Session(Sandbox):
                 self._closed.set_result(None)
         else:
             await asyncio.shield(self._closed)
+
+
+def make_slots(asked: int) -> asyncio.Semaphore:
+    """As many slots as asked for, or one per processor this process may use, at least two."""
+    return asyncio.Semaphore(asked or max(2, len(os.sched_getaffinity(0))))
 
 
 def to_result(reply: Frame) -> CellResult:

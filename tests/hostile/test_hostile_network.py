@@ -1,4 +1,4 @@
-"""Network denial proven against listeners that a control, the same code outside the sandbox, does reach (43, 44, 45)."""
+"""Network denial (43, 44, 45), proven against listeners that a control, the same code outside, does reach."""
 
 import json
 import socket
