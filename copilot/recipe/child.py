@@ -16,6 +16,8 @@ from typing import Any
 from copilot.errors import CopilotError
 from copilot.recipe.process import PARENT_ENV, RESULT_ENV, TERMINAL_ENV, die_with_parent
 
+_PLAIN_WIDTH = 120  # of tables that go to a file or a pipe
+
 
 def main() -> int:
     """Do the job; the exit code is 0, or a :class:`CopilotError`'s, or 1."""
@@ -79,7 +81,7 @@ def _draw_on(terminal: str | None) -> None:
     fd = int(terminal)
     os.set_inheritable(fd, False)
     columns = os.get_terminal_size(fd).columns if os.isatty(fd) else 0
-    rich.reconfigure(file=os.fdopen(fd, "w", encoding="utf-8"), width=columns or None)
+    rich.reconfigure(file=os.fdopen(fd, "w", encoding="utf-8"), width=columns or _PLAIN_WIDTH)
 
 
 def _say(line: str) -> None:

@@ -40,7 +40,7 @@ def run_recipe(path: str | Path, overrides: Sequence[str] = (), *, dry_run: bool
 
 
 def main(path: str, argv: Sequence[str] | None = None) -> None:
-    """What a recipe file calls when it is run as a program; ends the process.
+    """What a recipe file calls when it is run as a program; a failure ends the process with its exit code.
 
     Args:
         path: The recipe file.

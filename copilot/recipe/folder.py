@@ -141,9 +141,13 @@ def cut_broken_line(path: Path) -> int:
 
 def recipe_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML; loading it gives the same recipe."""
+    return yaml.safe_dump(recipe_record(recipe), sort_keys=False, allow_unicode=True, width=100)
+
+
+def recipe_record(recipe: Recipe) -> dict[str, Any]:
+    """The resolved recipe as JSON."""
     raw = recipe.model_dump(mode="json", exclude={"stages"})
-    raw["stages"] = [stage.model_dump(mode="json") for stage in recipe.typed_stages()]
-    return yaml.safe_dump(raw, sort_keys=False, allow_unicode=True, width=100)
+    return raw | {"stages": [stage.model_dump(mode="json") for stage in recipe.typed_stages()]}
 
 
 def versions() -> dict[str, str]:

@@ -184,7 +184,7 @@ def _lead(recipe: Recipe, *, source: Path, env: dict[str, str], ranks: Ranks) ->
             host.gather()
             if waiting:
                 folder.begin(recipe, source=source, world_size=ranks.world_size)
-                tracker = Tracker(recipe, folder.metrics) if recipe.wandb.project else None
+                tracker = Tracker(recipe, folder.metrics, scrub) if recipe.wandb.project else None
             click.echo(f"recipe {recipe.name}: {len(plan)} stages, {ranks.world_size} process(es), in {root}")
             _Leader(recipe, folder, scrub, ranks, env, host, lock, tracker).run_all(plan)
             code = 0

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from copilot.errors import RecipeError
-from copilot.recipe.folder import write_json
+from copilot.recipe.folder import recipe_record, write_json
 from copilot.recipe.schema import Recipe, WandbConfig
+from copilot.recipe.secrets import Scrubber
 
 
 class Tracker:
@@ -21,9 +22,13 @@ class Tracker:
     Args:
         recipe: Its ``wandb`` section names the project; it is recorded as the run's config.
         metrics: The file.
+        scrub: Takes secrets out of the recorded config.
+
+    Raises:
+        RecipeError: W&B is to be online and cannot be had.
     """
 
-    def __init__(self, recipe: Recipe, metrics: Path) -> None:
+    def __init__(self, recipe: Recipe, metrics: Path, scrub: Scrubber) -> None:
         import wandb
 
         self._metrics = metrics
@@ -31,19 +36,23 @@ class Tracker:
         self._stages: set[str] = set()
         state = self._read_state()
         self._id, self._offset = str(state["id"]), int(state["offset"])
-        self._run = wandb.init(
-            project=recipe.wandb.project,
-            name=recipe.name,
-            id=self._id,
-            resume="allow",
-            mode=tracking_mode(recipe.wandb),
-            dir=str(metrics.parent),
-            config=recipe.model_dump(mode="json", exclude={"stages"})
-            | {"stages": {s.id: s.model_dump(mode="json") for s in recipe.typed_stages()}},
-            settings=wandb.Settings(
-                console="off", disable_code=True, disable_git=True, x_disable_meta=True, silent=True
-            ),
-        )
+        config = json.loads(scrub(json.dumps(recipe_record(recipe))))
+        settings = wandb.Settings(console="off", disable_code=True, disable_git=True, x_disable_meta=True, silent=True)
+        mode = tracking_mode(recipe.wandb)
+        try:
+            self._run = wandb.init(
+                project=recipe.wandb.project,
+                name=recipe.name,
+                id=self._id,
+                resume="allow",
+                mode=mode,
+                dir=str(metrics.parent),
+                config=config,
+                settings=settings,
+            )
+        except wandb.errors.Error as error:
+            remedy = "check the key and the network, or set wandb.mode=offline"
+            raise RecipeError(f"W&B ({mode}): {error}", where="wandb", remedy=remedy) from error
 
     def _read_state(self) -> dict[str, Any]:
         if self._state_file.is_file():

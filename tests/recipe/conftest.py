@@ -46,7 +46,7 @@ def med_copilot(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
     def call(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from copilot.cli import main; main()", *map(str, args)]
         return subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **env}, timeout=120, check=False
+            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **env}, timeout=600, check=False
         )
 
     return call

@@ -41,7 +41,7 @@ def test_all_ranks_work_with_a_rendezvous_per_stage(write_recipe: Write, tmp_pat
     stages = [{"id": name, "type": "places"} for name in ("one", "two")]
     path = write_recipe(*stages, {"id": "three", "type": "alone"})
     with ranks(path) as processes:
-        said = [process.communicate(timeout=120) for process in processes]
+        said = [process.communicate(timeout=600) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], said
     run = tmp_path / "runs" / "demo"
     ports = []
@@ -67,7 +67,7 @@ def test_all_ranks_work_with_a_rendezvous_per_stage(write_recipe: Write, tmp_pat
 def test_a_failure_of_one_rank_ends_all(write_recipe: Write, how: str, rank: int) -> None:
     path = write_recipe({"id": "one", "type": "breaks", "how": how, "rank": rank})
     with ranks(path) as processes:
-        said = [process.communicate(timeout=60) for process in processes]
+        said = [process.communicate(timeout=600) for process in processes]
         assert all(process.returncode not in (0, None) for process in processes)
     expected = {
         "bug": "a bug in here",
@@ -86,7 +86,7 @@ def test_a_lost_supervisor_ends_the_others(
         wait_for(lambda: all(list((tmp_path / "runs").glob(f"demo/one-*/pid{rank}")) for rank in range(2)))
         (pid,) = (tmp_path / "runs").glob("demo/one-*/pid1")
         processes[0].kill()
-        processes[1].wait(timeout=60)
+        processes[1].wait(timeout=600)
         assert processes[1].returncode == 1
         wait_for(lambda: not running(int(pid.read_text())))
 
@@ -98,7 +98,7 @@ def test_a_stale_address_is_not_believed(write_recipe: Write, tmp_path: Path) ->
     stale = {"address": "127.0.0.1", "port": 9, "token": "0" * 32, "job": "127.0.0.1:1:"}
     (run / ".ranks.json").write_text(json.dumps(stale))
     with ranks(path) as processes:
-        said = [process.communicate(timeout=60) for process in processes]
+        said = [process.communicate(timeout=600) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], said
     assert not (run / ".ranks.json").exists()
 
@@ -121,7 +121,7 @@ def test_accelerate_launch_runs_the_file_itself(write_recipe: Write, tmp_path: P
         env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

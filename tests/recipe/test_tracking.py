@@ -12,6 +12,7 @@ import pytest
 from copilot.errors import RecipeError
 from copilot.recipe.loader import load_recipe
 from copilot.recipe.schema import WandbConfig
+from copilot.recipe.secrets import Scrubber
 from copilot.recipe.tracking import Tracker, tracking_mode
 
 Write = Callable[..., Path]
@@ -59,11 +60,11 @@ def test_every_figure_is_mirrored_once(write_recipe: Write, tmp_path: Path, no_k
     metrics = tmp_path / "metrics.jsonl"
     lines = [json.dumps({"stage": "one", "step": n, "loss": n / 2, "note": "text"}) + "\n" for n in range(4)]
     metrics.write_text("".join(lines[:2]) + '{"stage": "one", "st')
-    first = Tracker(recipe, metrics)
+    first = Tracker(recipe, metrics, Scrubber({}))
     first.poll()
     first.close(1)
     metrics.write_text("".join(lines[:3]))
-    second = Tracker(recipe, metrics)
+    second = Tracker(recipe, metrics, Scrubber({}))
     with open(metrics, "a") as file:
         file.write(lines[3])
     second.close(0)
@@ -80,3 +81,15 @@ def test_the_mode_follows_the_key(no_key: None, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     assert tracking_mode(WandbConfig(project="p")) == "online"
     assert tracking_mode(WandbConfig(project="p", mode="offline")) == "offline"
+
+
+def test_a_run_is_tracked_and_its_secrets_are_not(
+    write_recipe: Write, med_copilot: Callable[..., Any], tmp_path: Path, no_key: None
+) -> None:
+    secret = "s3cr3t-0123456789"
+    path = write_recipe({"id": "one", "type": "lines", "source": secret}, wandb={"project": "p"})
+    done = med_copilot("run", path, SOME_TOKEN=secret)
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "demo"
+    assert [r["one/value"] for r in logged(run) if "one/value" in r] == [0.0, 1.0, 2.0]
+    assert not [f for f in run.rglob("*") if f.is_file() and secret.encode() in f.read_bytes()]
