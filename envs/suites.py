@@ -45,6 +45,8 @@ class Cut(StrictModel):
     """Number of tasks."""
     seed: int = 0
     """Stream of instances, for generated sources."""
+    templates: list[str] = Field(default_factory=list)
+    """Question templates to take, by name or by what stands before the ``/``; empty: all of them."""
     pool: int | None = None
     """How many tasks of the split are looked at; by default the size the source gives."""
 
@@ -150,6 +152,8 @@ def _cut(cut: Cut) -> list[Task]:
     stream = get_source(cut.source).tasks(cut.split, limit=cut.pool, seed=cut.seed)
     queues: dict[tuple[str, str], list[Task]] = {}
     for task in stream:
+        if cut.templates and not {task.template, task.template.split("/")[0]} & set(cut.templates):
+            continue
         queues.setdefault((task.category, task.template), []).append(task)
     turns = (
         queue[turn]

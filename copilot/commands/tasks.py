@@ -81,7 +81,12 @@ def check(sources: tuple[str, ...], every: bool, split: str | None, limit: int |
 @COMMAND.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--take", "takes", multiple=True, required=True, metavar="SOURCE:SPLIT:COUNT", help="A share; may repeat."
+    "--take",
+    "takes",
+    multiple=True,
+    required=True,
+    metavar="SOURCE:SPLIT:COUNT[:TEMPLATE,...]",
+    help="A share, of all templates or of those named; may repeat.",
 )
 @click.option("--seed", default=0, show_default=True, help="Stream of instances of generated sources.")
 def suite(file: Path, takes: tuple[str, ...], seed: int) -> None:
@@ -91,10 +96,16 @@ def suite(file: Path, takes: tuple[str, ...], seed: int) -> None:
 
 
 def _cut(take: str, seed: int) -> Cut:
-    source, split, count = [*take.split(":"), "", ""][:3]
-    if not count.isdigit() or take.count(":") != 2:
-        raise click.UsageError(f"--take {take!r} is not SOURCE:SPLIT:COUNT")
-    return Cut(source=source, split=_split(get_source(source), split), count=int(count), seed=seed)
+    source, split, count, templates = [*take.split(":"), "", "", ""][:4]
+    if not count.isdigit() or not 2 <= take.count(":") <= 3:
+        raise click.UsageError(f"--take {take!r} is not SOURCE:SPLIT:COUNT[:TEMPLATE,...]")
+    return Cut(
+        source=source,
+        split=_split(get_source(source), split),
+        count=int(count),
+        seed=seed,
+        templates=[name for name in templates.split(",") if name],
+    )
 
 
 def _split(source: Source, split: str | None) -> str:
