@@ -16,7 +16,7 @@ from copilot.envs.prompt import Messages
 from copilot.envs.protocols import get_protocol
 from copilot.envs.protocols.base import WireProtocol
 from copilot.envs.sandboxes.base import SandboxBackend
-from copilot.envs.sources.base import get_source
+from copilot.envs.sources.base import Source, get_source
 from copilot.errors import InfrastructureError
 from copilot.policy.base import Generation, GenerationRequest, Policy
 from copilot.rollout.config import RolloutConfig
@@ -69,12 +69,13 @@ class _Record:
     model: str = ""
 
 
-async def play(player: Player, job: Job) -> Trajectory:
+async def play(player: Player, job: Job, *, source: Source | None = None) -> Trajectory:
     """Play one episode.
 
     Args:
         player: Policy, sandboxes and settings.
         job: The task and which attempt at it.
+        source: Serves the task's files; default: the registered source the task names.
 
     Returns:
         The trajectory; masked, with its failure, when infrastructure broke.
@@ -86,7 +87,7 @@ async def play(player: Player, job: Job) -> Trajectory:
     started, clock = time.time(), time.perf_counter()
     env = MedAgentEnv(
         job.task,
-        get_source(job.task.source),
+        source or get_source(job.task.source),
         player.backend,
         player.protocol,
         max_turns=config.max_turns,

@@ -22,18 +22,17 @@ class SftStage(StageConfig):
     """How weights are moved."""
 
     def upstream(self) -> list[str]:
-        """The rows, and the stage gone on from."""
-        return [self.rows, *([self.adapter] if self.adapter and not Path(self.adapter).exists() else [])]
+        """The rows, and the stage gone on from; a name with a ``/`` is a folder."""
+        return [self.rows, *([self.adapter] if self.adapter and "/" not in self.adapter else [])]
 
 
 def _run(config: SftStage, ctx: StageContext) -> dict[str, Any]:
+    from copilot.policy.factory import resolve_weights
     from copilot.training.loop import run_training
     from copilot.training.sft import SFT
-    from copilot.training.weights import starting_point
 
-    base, adapter = starting_point(ctx, config.adapter)
-    rows = Path(ctx.output(config.rows, "rows"))
-    return run_training(SFT, ctx, config.training, rows=rows, base=base, adapter=adapter)
+    start, rows = resolve_weights(ctx, config.adapter), Path(ctx.output(config.rows, "rows"))
+    return run_training(SFT, ctx, config.training, rows=rows, start=start)
 
 
 STAGE = Stage(SftStage, _run)

@@ -20,6 +20,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from copilot.errors import RecipeError
+from copilot.policy.factory import Weights
 from copilot.stages.base import StageContext
 from copilot.training.checkpoints import MarkComplete, last_complete, remove_partial, step_of
 from copilot.training.config import TrainingConfig
@@ -98,7 +99,7 @@ class Method:
 
 
 def run_training(
-    method: Method, ctx: StageContext, training: TrainingConfig, *, rows: Path, base: str, adapter: str | None
+    method: Method, ctx: StageContext, training: TrainingConfig, *, rows: Path, start: Weights
 ) -> dict[str, Any]:
     """Train and save; goes on from the last complete checkpoint if there is one.
 
@@ -107,20 +108,19 @@ def run_training(
         ctx: The running stage; the result is ``ctx.folder / "weights"``.
         training: Settings.
         rows: Rows file.
-        base: Base model.
-        adapter: Adapter to go on with, or ``None``.
+        start: Base model, and the adapter to go on with.
 
     Returns:
-        The stage's outputs: ``weights``, ``kind``, ``steps``, ``base``.
+        The stage's outputs: ``weights``, ``kind``, ``steps``.
     """
     use_threads(ctx.world_size)
     loaded, report = load_rows(rows, method.kind, max_tokens=training.max_tokens, too_long=training.too_long)
     steps = training.steps(len(loaded))
     weights = ctx.folder / "weights"
-    outputs = {"weights": str(weights), "kind": training.method, "steps": steps, "base": base}
+    outputs = {"weights": str(weights), "kind": training.method, "steps": steps}
     if weights.is_dir():
         return outputs
-    session = open_session(method, ctx, training, method.prepare(loaded), steps, base=base, adapter=adapter)
+    session = open_session(method, ctx, training, method.prepare(loaded), steps, start)
     if ctx.is_main:
         (ctx.folder / "rows.json").write_text(json.dumps(report.as_json(), indent=1), encoding="utf-8")
         ctx.log(rows=report.kept, rows_dropped=sum(report.dropped.values()), row_tokens=report.tokens)
@@ -139,21 +139,19 @@ def open_session(
     training: TrainingConfig,
     rows: list[Row],
     steps: int,
-    *,
-    base: str,
-    adapter: str | None,
+    start: Weights,
 ) -> Session:
     """Load the model and join the other ranks."""
     dtype = training_dtype(ctx, training)
     set_seed(ctx.seed)  # a new adapter starts at random
-    model = load_trainable(base, adapter, training, dtype=dtype)
+    model = load_trainable(start, training, dtype=dtype)
     arguments = method.arguments(**common_arguments(ctx, training, steps, bf16=_autocast(dtype, ctx)))
     if arguments.world_size != ctx.world_size:
         raise RecipeError(
             f"the trainer sees {arguments.world_size} processes, the run has {ctx.world_size}",
             remedy="start it with `accelerate launch` (on CPU: ACCELERATE_USE_CPU=true and --multi_gpu)",
         )
-    return Session(ctx, training, model, load_tokenizer(base), rows, arguments)
+    return Session(ctx, training, model, load_tokenizer(start.model), rows, arguments)
 
 
 def assemble(method: Method, session: Session, steps: int) -> PlannedTrainer:

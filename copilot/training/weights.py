@@ -4,7 +4,6 @@ A stage loads the adapter as the previous one left it and trains on; it never st
 standard PEFT or transformers folder in safetensors, written beside and moved into place when complete.
 """
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -13,50 +12,31 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
-from copilot.errors import ModelError, RecipeError, did_you_mean
-from copilot.stages.base import StageContext
+from copilot.errors import ModelError
+from copilot.policy.factory import Weights
 from copilot.training.config import TrainingConfig
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 """Files that would be unpickled; never written to, nor read from, a folder of weights."""
 
 
-def starting_point(ctx: StageContext, ref: str) -> tuple[str, str | None]:
-    """Base model and adapter a stage goes on from.
-
-    Args:
-        ctx: The running stage.
-        ref: Id of an earlier training stage, a folder of weights, or empty for the recipe's model.
-    """
-    if not ref:
-        return ctx.model.path, None
-    if ref in ctx.outputs:
-        folder, base = Path(ctx.output(ref, "weights")), str(ctx.output(ref, "base"))
-    elif Path(ref).is_dir():
-        folder, base = Path(ref), ctx.model.path
-    else:
-        raise RecipeError(f"no earlier stage and no folder {ref!r}", remedy=did_you_mean(ref, ctx.outputs))
-    return (base, str(folder)) if kind_of(folder) == "lora" else (str(folder), None)
-
-
-def load_trainable(
-    base: str, adapter: str | None, training: TrainingConfig, *, dtype: torch.dtype
-) -> PreTrainedModel | PeftModel:
+def load_trainable(start: Weights, training: TrainingConfig, *, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
     """The model a stage trains: base plus travelling or new adapter, or all weights.
 
     Args:
-        base: Local folder or hub id.
-        adapter: Folder of the adapter to go on with; ``None``: start anew.
+        start: The base model, and the adapter to go on with if there is one.
         training: ``method`` and, for a new adapter, its shape.
         dtype: Of the base weights.
     """
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation="sdpa", use_safetensors=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        start.model, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+    )
     if training.method == "full":
-        return model if adapter is None else _merged(model, adapter)
+        return model if start.adapter is None else _merged(model, start.adapter)
     zero3 = training.deepspeed == "zero3"  # ZeRO-3 gathers parameters of one dtype only
-    if adapter is not None:
-        check_safe(Path(adapter))
-        return PeftModel.from_pretrained(model, adapter, is_trainable=True, autocast_adapter_dtype=not zero3)
+    if start.adapter is not None:
+        check_safe(Path(start.adapter))
+        return PeftModel.from_pretrained(model, start.adapter, is_trainable=True, autocast_adapter_dtype=not zero3)
     return get_peft_model(model, lora_config(training), autocast_adapter_dtype=not zero3)
 
 
@@ -120,14 +100,3 @@ def save_weights(trainer: Trainer, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     trainer.accelerator.wait_for_everyone()
-
-
-def kind_of(folder: Path) -> str:
-    """``lora`` or ``full``."""
-    return "lora" if (folder / "adapter_config.json").is_file() else "full"
-
-
-def base_of(adapter: Path) -> str:
-    """The base model an adapter folder names."""
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    return str(config["base_model_name_or_path"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from copilot.policy.factory import Weights
 from copilot.training.collators import DpoCollator, SftCollator
 from copilot.training.config import TrainingConfig
 from copilot.training.scoring import fused_output, score_labels_only, sequence_logps
@@ -19,7 +20,7 @@ Rows = Callable[[str, int], list[dict[str, Any]]]
 @pytest.fixture
 def model(tiny: Path) -> PeftModel:
     torch.manual_seed(0)
-    model = load_trainable(str(tiny), None, TrainingConfig(), dtype=torch.float64)
+    model = load_trainable(Weights(str(tiny)), TrainingConfig(), dtype=torch.float64)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.05)
