@@ -197,6 +197,8 @@ class MedAgentEnv:
         result = await self.sandbox.execute(lookup.cell(request))
         if result.status != "ok":
             return say.of_cell(result)
+        if result.truncated_chars:
+            return Feedback(text="Too much to show; name a table or a column.", truncated_chars=result.truncated_chars)
         return Feedback(text=lookup.describe(request, _json(result.stdout)), truncated_chars=result.truncated_chars)
 
     async def _debug(self, action: Debug) -> Feedback:

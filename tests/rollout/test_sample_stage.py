@@ -65,6 +65,17 @@ def test_the_reference_solves_what_it_plays_and_a_second_run_plays_nothing(tmp_p
     assert metrics[0]["count"] == 12
 
 
+@pytest.mark.parametrize("protocol", ["json", "tools", "markdown"])
+def test_the_reference_speaks_every_protocol(tmp_path: Path, protocol: str) -> None:
+    rollout = {**ROLLOUT, "protocol": protocol, "prompt": {"examples": 1}}
+    outputs = run(parse(SampleConfig, config(rollout=rollout), where="test"), context(tmp_path))
+    assert outputs["count"] == outputs["submitted_correct"] == 6
+    assert outputs["forks"] == 0
+    for trajectory in read_trajectories(tmp_path / "trajectories"):
+        (row,) = trajectory.rows
+        assert [span.turn for span in row.spans] == [turn.index for turn in trajectory.turns]
+
+
 def test_two_ranks_share_the_work(tmp_path: Path, start_rank: Callable[..., Any]) -> None:
     port, raw = free_port(), config(attempts=3)
     ranks = [start_rank(sample, port=port, raw=raw, folder=tmp_path, rank=rank, world=2) for rank in range(2)]
