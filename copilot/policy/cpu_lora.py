@@ -6,7 +6,7 @@ The server we start on a CPU switches this on through vLLM's plug-in hook and :d
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,8 @@ def register() -> None:
     from vllm.lora.ops.torch_ops import lora_ops
     from vllm.lora.punica_wrapper import punica_cpu
 
-    for module in (lora_ops, punica_cpu):
+    modules: list[Any] = [lora_ops, punica_cpu]
+    for module in modules:
         module.bgmv_shrink = bgmv_shrink
         module.bgmv_expand = bgmv_expand
         module.bgmv_expand_slice = bgmv_expand_slice
