@@ -131,7 +131,7 @@ class VllmServer:
             "served-model-name": SERVED_NAME,
             "host": "127.0.0.1",
             "port": port,
-            "dtype": config.dtype,
+            "dtype": self._dtype(),
             "max-model-len": config.max_model_len,
             "max-num-seqs": config.max_num_seqs,
             "tensor-parallel-size": config.tensor_parallel_size,
@@ -149,6 +149,12 @@ class VllmServer:
         flags += ["--enable-lora"] if config.max_lora_rank else []
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *pairs, *flags]
+
+    def _dtype(self) -> str:
+        """Weights' type: a CPU without bfloat16 instructions multiplies it an element at a time, floats by MKL."""
+        if self._config.dtype == "auto" and self._cpu and not _cpu_has_bfloat16():
+            return "float32"
+        return self._config.dtype
 
     def environment(self, inherited: dict[str, str]) -> dict[str, str]:
         """The server's environment: ``inherited`` without the launcher's variables and without keys."""
@@ -197,12 +203,22 @@ def _gpu_count() -> int:
     return torch.cuda.device_count()
 
 
+def _cpu_has_bfloat16() -> bool:
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    return re.search(r"\b(avx512_bf16|amx_bf16|bf16|sve_bf16)\b", flags) is not None
+
+
 def _own_cores(inherited: dict[str, str]) -> dict[str, str]:
-    """Ranks of one node share its cores out: vLLM pins its threads, and two servers pinned to the same cores crawl."""
+    """Ranks of one node share its cores out: vLLM pins its threads, and two servers pinned to the same cores crawl.
+
+    A single rank on a small machine takes all cores: vLLM would leave one of two idle for its other processes.
+    """
     ranks, rank = int(inherited.get("LOCAL_WORLD_SIZE", "1")), int(inherited.get("LOCAL_RANK", "0"))
     cores = sorted(os.sched_getaffinity(0))
-    if ranks < 2 or len(cores) < ranks:
+    if len(cores) < ranks:
         return {}
+    if ranks < 2:
+        return {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if len(cores) <= 4 else {}
     return {"VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores[rank::ranks])}
 
 

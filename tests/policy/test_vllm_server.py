@@ -96,3 +96,22 @@ def test_a_failure_shows_the_logs_tail_and_a_remedy(tmp_path: Path, line: str, r
     assert error.what.count("\n") < 40
     assert remedy in (error.remedy or "")
     assert error.where == failed.log
+
+
+@pytest.mark.parametrize(("bfloat16", "expected"), [(False, "float32"), (True, "auto")])
+def test_a_cpu_without_bfloat16_serves_floats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bfloat16: bool, expected: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("copilot.policy.vllm_server._cpu_has_bfloat16", lambda: bfloat16)
+    command = server(tmp_path).command(1)
+    assert command[command.index("--dtype") + 1] == expected
+    chosen = server(tmp_path, dtype="bfloat16").command(1)
+    assert chosen[chosen.index("--dtype") + 1] == "bfloat16"
+
+
+def test_a_lone_server_on_a_small_cpu_takes_all_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
+    clean = server(tmp_path).environment({})
+    assert (clean["VLLM_CPU_NUM_OF_RESERVED_CPU"], clean["MED_COPILOT_CPU_LORA"]) == ("0", "1")
