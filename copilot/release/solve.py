@@ -190,9 +190,7 @@ def _tables(path: Path) -> list[tuple[str, list[str]]]:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as con:
             names = [row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type='table' ORDER BY name")]
-            return [
-                (name, [c[1] for c in con.execute("SELECT * FROM pragma_table_info(?)", (name,))]) for name in names
-            ]
+            columns = {name: con.execute("SELECT name FROM pragma_table_info(?)", (name,)).fetchall() for name in names}
     except sqlite3.DatabaseError as error:
         raise DataError(f"not a SQLite database: {error}", where=path) from error
     return [(name, [column for (column,) in rows]) for name, rows in columns.items()]

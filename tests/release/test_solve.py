@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 import copilot
 from copilot.envs.actions import Submit
+from copilot.envs.protocols import get_protocol
 from copilot.envs.task import Reference, Task
 from copilot.errors import DataError
 from copilot.policy.base import Generation, GenerationRequest, Policy, SamplingParams
@@ -57,8 +58,6 @@ def question(source: OwnTables) -> Task:
 def test_own_tables_are_described_mounted_and_queried(tiny: Path, files: dict[str, Path]) -> None:
     source = OwnTables(files)
     rollout = RolloutConfig(protocol="markdown", max_turns=3)
-    from copilot.envs.protocols import get_protocol
-
     code = (
         "import pandas as pd\nanswer = sql('SELECT COUNT(*) FROM beds') * pd.read_csv('/data/labs.csv').lactate.max()"
     )
