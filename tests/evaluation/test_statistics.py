@@ -49,7 +49,8 @@ def test_paired_interval_reproduces_newcombe(
 def test_paired_lift_holds_its_point_and_flips_with_the_order(pairs: list[tuple[bool, bool]]) -> None:
     old, new = [a for a, _ in pairs], [b for _, b in pairs]
     lift, back = paired_lift(old, new), paired_lift(new, old)
-    assert lift.low <= lift.points + 1e-9 and lift.points <= lift.high + 1e-9
+    assert lift.low <= lift.points + 1e-9
+    assert lift.points <= lift.high + 1e-9
     assert (back.points, back.low, back.high) == pytest.approx((-lift.points, -lift.high, -lift.low), abs=1e-9)
 
 
