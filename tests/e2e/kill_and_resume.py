@@ -7,6 +7,7 @@ Kept through all kills: what a finished stage wrote, and every whole trajectory 
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -37,7 +38,7 @@ class Kill:
     victim: str
     """``supervisor`` or ``stage process``."""
     seconds: float
-    """Time after the stage's process began."""
+    """Processor time the stage's process had had."""
     state: str = ""
     """What was there then: whole trajectory lines, losses, or done."""
 
@@ -96,90 +97,115 @@ def main(argv: list[str] | None = None) -> int:
         shutil.rmtree(options.output / name, ignore_errors=True)
     console = Console()
     console.print("an undisturbed run first")
-    runs.finish("undisturbed")
+    seconds = watch(runs, "undisturbed")
     verdict = Verdict()
-    disturb(runs, verdict, options.kills, random.Random(options.seed), console)
-    judge(runs, verdict)
+    kills = deal(options.kills, seconds, random.Random(options.seed))
+    disturb(runs, verdict, kills, list(seconds), console)
+    judge(runs, verdict, list(seconds))
     report(verdict, console)
     (options.output / "kill_and_resume.json").write_text(json.dumps(asdict(verdict), indent=1))
     return 1 if verdict.problems else 0
 
 
-def disturb(runs: Runs, verdict: Verdict, kills: int, rng: random.Random, console: Console) -> None:
-    """Kill the run ``kills`` times, in every stage by turns, and let it end."""
-    seconds = durations(runs.output / "undisturbed")
+def watch(runs: Runs, name: str) -> dict[str, float]:
+    """Let a run end; returns the processor time of each stage, in order: a clock that other work does not hurry."""
+    since, supervisor = time.time(), runs.start(name)
+    seconds: dict[str, float] = {}
+    while supervisor.poll() is None:
+        stage, child = stage_process(supervisor.pid, runs.output / name, since)
+        if child and stage and (spent := processor_seconds(child)) is not None:
+            seconds[stage] = spent
+        time.sleep(_POLL)
+    if supervisor.returncode:
+        raise SystemExit(f"the run {name} failed:\n{(runs.output / f'{name}.log').read_text()[-3000:]}")
+    return seconds
+
+
+def deal(kills: int, seconds: dict[str, float], rng: random.Random) -> list[Kill]:
+    """``kills`` dealt out evenly over the stages (the first get the rest), each at a random time of its stage."""
+    share, rest = divmod(kills, len(seconds))
+    return [
+        Kill(stage, rng.choice(["supervisor", "stage process"]), rng.uniform(0, 0.9 * seconds[stage]))
+        for index, stage in enumerate(seconds)
+        for _ in range(share + (index < rest))
+    ]
+
+
+def disturb(runs: Runs, verdict: Verdict, kills: list[Kill], stages: list[str], console: Console) -> None:
+    """Kill the run again and again, then let it end."""
     kept: dict[Path, bytes] = {}
-    stages = list(seconds)
-    targets = [stage for index, stage in enumerate(stages) for _ in range(share(kills, len(stages), index))]
-    for number, stage in enumerate(targets, start=1):
-        kill = kill_once(runs, stage, rng.uniform(0, 0.9 * seconds[stage]), rng.choice(["supervisor", "stage process"]))
-        if kill is None:
-            verdict.problems.append(f"{stage}: was done before it could be killed")
+    for number, kill in enumerate(kills, start=1):
+        done = {p.parent.name.rpartition("-")[0] for p in (runs.output / "disturbed").glob("*/done.json")}
+        if kill.stage in done:  # an earlier kill of it came after its end: the next stage gets this one
+            kill.stage = next((stage for stage in stages if stage not in done), kill.stage)
+        if not carry_out(runs, kill):
+            console.print(f"kill {number} of {len(kills)}: {kill.stage} ended before it")
             continue
         verdict.kills.append(kill)
         check_kept(kept, runs.output / "disturbed", verdict)
-        console.print(
-            f"kill {number} of {len(targets)}: {kill.stage}, {kill.victim}, at {kill.seconds:.2f} s, {kill.state}"
-        )
+        what = f"{kill.stage}, {kill.victim}, at {kill.seconds:.2f} s, {kill.state}"
+        console.print(f"kill {number} of {len(kills)}: {what}")
+    verdict.check("kills", f"{len(verdict.kills)} of {len(kills)}", len(verdict.kills) == len(kills))
     runs.finish("disturbed")
     check_kept(kept, runs.output / "disturbed", verdict)
-    verdict.check("files and lines kept byte by byte", str(len(kept)), len(kept) > 0)
+    verdict.check("files with all they ever had, byte by byte", str(len(kept)), len(kept) > 0)
 
 
-def share(kills: int, stages: int, index: int) -> int:
-    """Kills of stage ``index`` when ``kills`` are dealt out evenly; the first stages get the rest."""
-    return kills // stages + (index < kills % stages)
+def carry_out(runs: Runs, kill: Kill) -> bool:
+    """Start the run and kill it when the stage's process has had ``kill.seconds``; false when the stage was done.
 
-
-def durations(run: Path) -> dict[str, float]:
-    """Seconds of each stage, in the recipe's order."""
-    found = {}
-    for path in run.glob("*/done.json"):
-        stage = json.loads((path.parent / "stage.json").read_text())["id"]
-        found[path.stat().st_mtime, stage] = json.loads(path.read_text())["seconds"]
-    return {stage: seconds for (_, stage), seconds in sorted(found.items())}
-
-
-def kill_once(runs: Runs, stage: str, after: float, victim: str) -> Kill | None:
-    """Start the run, wait until ``stage`` has been at work for ``after`` seconds, kill; ``None``: it never began."""
-    since = time.time()
-    supervisor = runs.start("disturbed")
-    child = None
-    while child is None:
-        if supervisor.poll() is not None:
-            return None
-        child = stage_process(supervisor.pid, stage, runs.output / "disturbed", since)
+    A stage that goes on from a kill has less left to do than ``kill.seconds``; it is killed just before its end is
+    marked, or in the moment after.
+    """
+    since, supervisor = time.time(), runs.start("disturbed")
+    began: int | None = None
+    while supervisor.poll() is None:
+        stage, child = stage_process(supervisor.pid, runs.output / "disturbed", since)
+        if stage == kill.stage and child:
+            began = child
+        spent = processor_seconds(began) if began else None
+        if began and (spent is None or spent >= kill.seconds):
+            break
         time.sleep(_POLL)
-    began = time.monotonic()
-    while time.monotonic() - began < after and supervisor.poll() is None and alive(child):
-        time.sleep(_POLL)
-    if not alive(child):  # quicker than last time: kill at once where it is now
-        victim = "supervisor"
-    kill = Kill(stage, victim, time.monotonic() - began)
-    os.kill(supervisor.pid if victim == "supervisor" else child, signal.SIGKILL)
+    if began is None or supervisor.poll() is not None:
+        return False
+    if not alive(began):
+        kill.victim = "supervisor"
+    victim = supervisor.pid if kill.victim == "supervisor" else began
+    with contextlib.suppress(ProcessLookupError):  # it ended in this very moment
+        os.kill(victim, signal.SIGKILL)
     supervisor.wait()
-    while alive(child):
+    while alive(began):
         time.sleep(_POLL)
-    kill.state = state_of(runs, stage)
-    return kill
+    kill.state = state_of(runs, kill.stage)
+    return True
 
 
-def stage_process(supervisor: int, stage: str, run: Path, since: float) -> int | None:
-    """The process of ``stage`` below ``supervisor``, once it is the stage begun last in this start."""
+def stage_process(supervisor: int, run: Path, since: float) -> tuple[str | None, int | None]:
+    """The stage begun last in this start (after ``since``), and the process below ``supervisor``."""
     begun = sorted((p.stat().st_mtime, p) for p in run.glob("*/stage.json") if p.stat().st_mtime >= since - 0.01)
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children")
-    if not begun or json.loads(begun[-1][1].read_text())["id"] != stage or not children.is_file():
+    if not begun:
+        return None, None
+    stage = str(json.loads(begun[-1][1].read_text())["id"])
+    try:
+        pids = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    except FileNotFoundError:  # it has just ended
+        pids = []
+    return stage, int(pids[0]) if pids else None
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Processor time a process has had; ``None`` when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
         return None
-    pids = children.read_text().split()
-    return int(pids[0]) if pids else None
+    return None if fields[0] in "ZX" else (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    return processor_seconds(pid) is not None
 
 
 def state_of(runs: Runs, stage: str) -> str:
@@ -206,9 +232,9 @@ def check_kept(kept: dict[Path, bytes], run: Path, verdict: Verdict) -> None:
             kept[path] = path.read_bytes()
 
 
-def judge(runs: Runs, verdict: Verdict) -> None:
+def judge(runs: Runs, verdict: Verdict, stages: list[str]) -> None:
     """Compare with the undisturbed run, and training with an undisturbed one on the same rows."""
-    kinds = {stage: kind_of(runs, stage) for stage in durations(runs.output / "undisturbed")}
+    kinds = {stage: kind_of(runs, stage) for stage in stages}
     for stage in (s for s, kind in kinds.items() if kind == "sample"):
         wanted, found = episodes(runs, "undisturbed", stage), episodes(runs, "disturbed", stage)
         same = found.keys() == wanted.keys() and set(found.values()) == {1}

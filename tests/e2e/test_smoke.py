@@ -59,7 +59,8 @@ def test_every_stage_does_its_work(smoke: Path) -> None:
         weights = Path(str(outputs(run, stage)["weights"]))
         assert (weights / "adapter_model.safetensors").is_file()
     stages = {json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()}
-    assert {"demos", "sft_rows", "sft", "attempts", "dpo_rows", "dpo"} <= stages
+    assert {"demos", "sft_rows", "sft", "attempts", "dpo_rows", "dpo", "evaluation"} <= stages
+    assert (run / "report.html").stat().st_size > 0
 
 
 @pytest.mark.slow
@@ -92,6 +93,10 @@ def test_two_ranks_share_sampling_and_training(smoke: Path) -> None:
         assert sum(by_rank) == 16
         (folder,) = two.glob(f"{stage}-*")
         assert all((folder / "trajectories" / f"rank{rank}.jsonl").stat().st_size for rank in range(2))
+    played = outputs(two, "evaluation")["by_rank"]
+    assert isinstance(played, list)
+    assert len(played) == 2
+    assert min(played) > 0
     for stage in ("sft", "dpo"):
         (folder,) = two.glob(f"{stage}-*")
         assert json.loads((folder / "done.json").read_text())["processes"] == 2
