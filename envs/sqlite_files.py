@@ -37,7 +37,7 @@ def preamble(now: str) -> str:
 
 def cache_folder() -> Path:
     """Where what can be rebuilt is kept: ``$MED_COPILOT_HOME`` or ``~/.cache/med-copilot``."""
-    return Path(os.environ.get("MED_COPILOT_HOME") or Path.home() / ".cache" / "med-copilot")
+    return Path(os.environ.get("MED_COPILOT_HOME") or Path.home() / ".cache" / "med-copilot").absolute()
 
 
 def build_once(target: Path, build: Callable[[sqlite3.Connection], None]) -> Path:

@@ -93,7 +93,7 @@ def find_layout() -> Layout:
     parent = os.environ.get("MED_COPILOT_DATA")
     if not parent:
         raise DataError("ehrsql2024 needs its data, and MED_COPILOT_DATA is not set", remedy=remedy)
-    roots = [Path(parent) / folder for folder in FOLDERS if (Path(parent) / folder).is_dir()]
+    roots = [root for folder in FOLDERS if (root := Path(parent).absolute() / folder).is_dir()]
     if not roots:
         raise DataError("no EHRSQL-2024 folder", where=parent, remedy=remedy)
     return read_layout(roots[0])

@@ -12,12 +12,13 @@ from copilot.commands import tasks as command
 from copilot.envs.check import CheckReport, check_tasks
 from copilot.envs.sandboxes.base import SandboxConfig, make_backend
 from copilot.envs.sources.base import Source
+from copilot.envs.sources.ehrsql2024 import SOURCE as EHRSQL2024
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.reward.answers import Answer, IntegerAnswer, RowsAnswer, UnanswerableAnswer
 
 
 class Sums(Source):
-    """Five tasks: two sound, one unanswerable, one wrong, one that crashes, one that an empty list solves."""
+    """Six tasks: two sound, one unanswerable, one wrong, one that crashes, one that an empty list solves."""
 
     name: ClassVar[str] = "sums"
     title: ClassVar[str] = "sums"
@@ -99,3 +100,13 @@ def test_sources_and_tasks_are_shown() -> None:
     assert shown.exit_code == 0, shown.output
     assert "patients(subject_id, gender, dob, dod)" in shown.output
     assert 'answer = sql("SELECT gender FROM patients WHERE subject_id=' in shown.output
+
+
+def test_all_names_the_sources_whose_data_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MED_COPILOT_DATA", str(tmp_path))
+    monkeypatch.setattr(command, "get_source", {"ehrsql2024": EHRSQL2024, "sums": Sums()}.__getitem__)
+    monkeypatch.setattr(command, "source_names", lambda: ["ehrsql2024", "sums"])
+    result = CliRunner().invoke(command.COMMAND, ["check", "--all", "--split", "train"])
+    assert result.exit_code == 0, result.output
+    assert "skipped ehrsql2024: no EHRSQL-2024 folder" in result.output
+    assert "2/2" in result.output

@@ -67,10 +67,10 @@ class Template:
             order.shuffle(numbers)
         for number in numbers:
             row, option = rows[number // len(options)], options[number % len(options)]
-            drawn = dict(zip(names, row, strict=True))
+            drawn: dict[str, Scalar] = dict(zip(names, row, strict=True))
             in_sql = dict(zip(self.choices, (pair[0] for pair in option), strict=True))
             in_words = dict(zip(self.choices, (pair[1] for pair in option), strict=True))
-            yield Instance(self, drawn | in_sql, drawn | in_words)
+            yield Instance(self, {**drawn, **in_sql}, {**drawn, **in_words})
 
 
 @functools.lru_cache(maxsize=128)

@@ -1,7 +1,6 @@
 """Question templates held out of training: known tables and idioms in combinations that no seen template has."""
 
-from copilot.envs.sources.ehr_sql.template import Template
-from copilot.envs.sources.ehr_sql.templates_seen import (
+from copilot.envs.sources.ehr_sql.idioms import (
     DIAGNOSIS,
     DRUG,
     EXTREMES,
@@ -17,8 +16,9 @@ from copilot.envs.sources.ehr_sql.templates_seen import (
     TOP,
     VITAL,
 )
+from copilot.envs.sources.ehr_sql.template import Template
 
-UNSEEN = (
+UNSEEN: tuple[Template, ...] = (
     Template(
         "vital_at_end",
         "trend",
