@@ -16,11 +16,19 @@ class Connection:
 
     Args:
         sock: A connected stream socket; owned from here on.
+        unwrap: Takes the frames' bytes out of what the socket delivers, where it delivers more.
         receive: Called with every frame, and once with ``None`` at the end or at the first malformed frame.
     """
 
-    def __init__(self, sock: socket.socket, receive: Callable[[Frame | None], None]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        receive: Callable[[Frame | None], None],
+        *,
+        unwrap: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         sock.setblocking(False)
+        self._unwrap = unwrap
         self._sock, self._receive = sock, receive
         self._buffer = Buffer()
         self._outgoing = bytearray()
@@ -89,7 +97,7 @@ class Connection:
     def _readable(self) -> None:
         try:
             data = self._sock.recv(1 << 18)
-            found = self._buffer.feed(data)
+            found = self._buffer.feed(self._unwrap(data) if self._unwrap else data)
         except BlockingIOError:
             return
         except (OSError, FrameError):

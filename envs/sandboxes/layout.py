@@ -37,7 +37,7 @@ INSIDE = Path(__file__).parent / "inside"
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-_LINKS = {
+LINKS = {
     "/tmp": "work/.tmp",
     "/dev/shm": "../work/.shm",
     "/dev/fd": "/proc/self/fd",
@@ -45,7 +45,7 @@ _LINKS = {
     "/dev/stdout": "/proc/self/fd/1",
     "/dev/stderr": "/proc/self/fd/2",
 }
-_TEXTS = {
+TEXTS = {
     "/etc/passwd": "root:x:0:0:root:/:/bin/sh\nagent:x:1000:1000:agent:/work:/bin/sh\n",
     "/etc/group": "root:x:0:\nagent:x:1000:\n",
     "/etc/hosts": "127.0.0.1 localhost\n",
@@ -56,7 +56,7 @@ _PYTHON, _SITE, _RUNNER = "/opt/python", "/opt/site", "/opt/runner"
 
 def plan() -> dict[str, Any]:
     """What the launcher needs: binds, empty folders, links, files, and the zygote's settings."""
-    links, binds = dict(_LINKS), []
+    links, binds = dict(LINKS), []
     for path in _SYSTEM:
         if Path(path).is_symlink():
             links[path] = str(Path(path).readlink())
@@ -73,7 +73,7 @@ def plan() -> dict[str, Any]:
         "binds": binds,
         "empty": [*_site_folders(prefix, home), *_system_site_folders()],
         "links": links,
-        "texts": _TEXTS,
+        "texts": TEXTS,
         "zygote": _zygote(prefix, home),
     }
 

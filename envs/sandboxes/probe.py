@@ -39,10 +39,10 @@ report = {
 """
 
 
-async def observe(backend: SandboxBackend) -> Isolation:
-    """Open an episode, look around in it, and say what was found."""
+async def observe(backend: SandboxBackend, *, container: bool = False) -> Isolation:
+    """Open an episode, look around in it, and say what was found; ``container``: whether it runs in one."""
     async with await backend.open(SandboxSpec()) as sandbox:
-        return judge("local", await _report(sandbox))
+        return judge("docker" if container else "local", await _report(sandbox))
 
 
 async def _report(sandbox: Sandbox) -> dict[str, Any]:
@@ -75,6 +75,8 @@ def judge(backend: str, report: dict[str, Any]) -> Isolation:
         set(_NAMESPACES) <= own and properties["seccomp"] == "filter" and status.get("CapEff", "1").strip("0") == ""
     )
     limited = properties["seccomp"] == "filter"
+    if backend == "docker" and limited and {"mnt", "pid", "net", "ipc", "uts"} <= own:
+        return Isolation(backend=backend, level="container", properties=properties)
     return Isolation(
         backend=backend, level="namespaces" if walled else "limits" if limited else "none", properties=properties
     )

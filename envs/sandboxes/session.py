@@ -43,6 +43,7 @@ class Session(Sandbox):
         self._reply: asyncio.Future[Frame] | None = None
         self._hello: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._serial = 0
+        self.number = 0
         self._broken = ""
         self._closed: asyncio.Future[None] | None = None
 

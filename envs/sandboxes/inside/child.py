@@ -27,7 +27,8 @@ class ChildSettings:
     seed: int
     preamble: str = ""
     work: str = "/work"
-    work_is_memory: bool = True
+    user: int | None = None
+    """Who the children become; ``None``: they stay who they are."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -64,9 +65,15 @@ def _confine(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
         os.closerange(lowest, fd)
         lowest = fd + 1
     os.closerange(lowest, 1024)
-    os.chdir(settings.work)
     os.umask(0o077)
     limit(settings)
+    if settings.user is not None:
+        os.setgroups([])
+        os.setresgid(settings.user, settings.user, settings.user)
+        os.setresuid(settings.user, settings.user, settings.user)
+    os.chdir(settings.work)
+    for name in (".tmp", ".shm"):
+        os.makedirs(name, 0o700, exist_ok=True)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     seccomp.install(code)
@@ -76,7 +83,8 @@ def limit(settings: ChildSettings) -> None:
     """Set the resource limits of this process and its children."""
     for name, value in (
         (resource.RLIMIT_AS, settings.address_space + settings.memory + _STACK),
-        (resource.RLIMIT_NPROC, settings.processes + 1),
+        # A user of many containers is counted over all of them: there the container's own cap does this.
+        (resource.RLIMIT_NPROC, settings.processes + 1 if settings.user is None else resource.RLIM_INFINITY),
         (resource.RLIMIT_FSIZE, settings.disk),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_STACK, _STACK),
@@ -85,5 +93,7 @@ def limit(settings: ChildSettings) -> None:
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         hard = resource.getrlimit(name)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        bound = (
+            value if hard == resource.RLIM_INFINITY else hard if value == resource.RLIM_INFINITY else min(value, hard)
+        )
         resource.setrlimit(name, (bound, bound))

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import frames, seccomp, values
+from . import frames, seccomp, syscalls, values
 from .capture import Capture
 from .child import ChildSettings, run_command, run_interpreter
 from .processes import Family, resident
@@ -67,13 +67,14 @@ class Supervisor:
     Args:
         sock: Descriptor of the control socket.
         settings: Limits, seed and preamble of the episode.
-        protected: Pids the episode may not signal, where no pid namespace hides them.
     """
 
-    def __init__(self, sock: int, settings: ChildSettings, protected: list[int]) -> None:
+    def __init__(self, sock: int, settings: ChildSettings) -> None:
         self.sock, self.settings = sock, settings
         self.family = Family()
-        self.filter = seccomp.program(() if self.family.owns_all else (os.getpid(), *protected))
+        if not self.family.owns_all:
+            syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        self.filter = seccomp.program(() if self.family.owns_all else (os.getpid(), os.getppid()))
         self.out, self.err = Capture(settings.output_chars), Capture(settings.output_chars)
         self.incoming = frames.Buffer()
         self.queue: list[frames.Frame] = []
@@ -328,7 +329,7 @@ class Supervisor:
         self.looked = time.monotonic()
         used = sum(max(0, resident(pid) - self.baseline) for pid in self.family.members())
         space = os.statvfs(self.settings.work)
-        used += (space.f_blocks - space.f_bfree) * space.f_frsize if self.settings.work_is_memory else 0
+        used += (space.f_blocks - space.f_bfree) * space.f_frsize
         if used > self.settings.memory:
             raise Ended("memory", f"the episode's processes held more than {self.settings.memory >> 20} MiB")
 

@@ -139,7 +139,7 @@ class Zygote:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         for fd in (self.host.fileno(), self.mounts.fileno(), *self.wake):
             os.close(fd)
-        if os.getpid() == 1:
+        if self.config["clone_flags"]:
             enter_episode(request, proc=self.config["proc"])
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         limits = request["limits"]
@@ -152,8 +152,9 @@ class Zygote:
             seed=request["seed"],
             preamble=request["preamble"],
             environment=self.config["environment"],
+            user=self.config.get("user"),
         )
-        Supervisor(sock, settings, []).serve()
+        Supervisor(sock, settings).serve()
 
 
 def enter_episode(request: frames.Frame, *, proc: bool) -> None:
@@ -162,8 +163,6 @@ def enter_episode(request: frames.Frame, *, proc: bool) -> None:
     size = request["limits"]["disk_mb"]
     owner = f"uid={_INNER_USER},gid={_INNER_USER}"
     syscalls.mount("work", "/work", "tmpfs", _QUIET, f"size={size}m,nr_inodes={max(256, 64 * size)},mode=700,{owner}")
-    for name in (".tmp", ".shm"):
-        os.mkdir(f"/work/{name}", 0o700)
     syscalls.mount("data", "/data", "tmpfs", _QUIET, "size=64k,nr_inodes=512,mode=755")
     for name, key in request["files"].items():
         with open(f"/data/{name}", "xb"):
