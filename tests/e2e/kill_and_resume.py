@@ -235,7 +235,7 @@ def check_kept(kept: dict[Path, bytes], run: Path, verdict: Verdict) -> None:
 def judge(runs: Runs, verdict: Verdict, stages: list[str]) -> None:
     """Compare with the undisturbed run, and training with an undisturbed one on the same rows."""
     kinds = {stage: kind_of(runs, stage) for stage in stages}
-    for stage in (s for s, kind in kinds.items() if kind == "sample"):
+    for stage in (s for s, kind in kinds.items() if kind in ("sample", "evaluate")):
         wanted, found = episodes(runs, "undisturbed", stage), episodes(runs, "disturbed", stage)
         same = found.keys() == wanted.keys() and set(found.values()) == {1}
         verdict.check(f"{stage}: each (task, attempt) exactly once", f"{sum(found.values())} of {len(wanted)}", same)
@@ -257,12 +257,18 @@ def kind_of(runs: Runs, stage: str) -> str:
     return str(record["type"])
 
 
-def episodes(runs: Runs, name: str, stage: str) -> Counter[tuple[str, int]]:
-    """How often each (task, attempt) that infrastructure did not break is there."""
+def episodes(runs: Runs, name: str, stage: str) -> Counter[tuple[str, str, int]]:
+    """How often each (store, task, attempt) that infrastructure did not break is there."""
     from copilot.data.store import read_trajectories
 
-    folder = runs.stage_folder(name, stage) / "trajectories"
-    return Counter(trajectory.key for trajectory in read_trajectories(folder) if not trajectory.masked)
+    root = runs.stage_folder(name, stage) / "trajectories"
+    stores = {shard.parent for shard in root.rglob("*.jsonl")}
+    return Counter(
+        (str(store.relative_to(root)), *trajectory.key)
+        for store in stores
+        for trajectory in read_trajectories(store)
+        if not trajectory.masked
+    )
 
 
 def losses(runs: Runs, name: str, stage: str) -> list[float]:
