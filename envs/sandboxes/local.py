@@ -59,6 +59,11 @@ class Backend(SandboxBackend):
         self._failure = ""
         self._slots = make_slots(config.slots)
 
+    @property
+    def process_id(self) -> int:
+        """Of the launcher, root of all processes of this backend; 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
     async def start(self) -> Isolation:
         """Launch, preload, open a probe episode and report what it could see and do."""
         await self._launch()

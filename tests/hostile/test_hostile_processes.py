@@ -48,7 +48,7 @@ ROWS = [
     Row((19,), "exit-0", "os._exit(0)", ("crashed",)),
     Row((19,), "abort", "os.abort()", ("crashed",)),
     Row((19,), "segfault", "ctypes.string_at(0)", ("crashed",)),
-    Row((19,), "stack-overflow", "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()", ("error", "crashed", "memory"), timeout=8),
+    Row((19,), "stack-overflow", "import sys\nsys.setrecursionlimit(10**9)\ndef f(): return f()\nf()", ("error", "crashed", "memory", "timeout"), timeout=8),
     Row((19,), "ast-overflow", "eval('(' * 10**5)", ("error", "memory", "crashed")),
     Row((22,), "hooks-left-behind", "import sys, atexit, builtins\natexit.register(lambda: os._exit(9))\nsys.settrace(lambda *a: None)\n"
         "sys.excepthook = sys.displayhook = lambda *a: 1/0\nsys.meta_path.clear()\nbuiltins.len = lambda x: 0", ("ok",)),

@@ -32,7 +32,7 @@ for path in ("/x", "/usr/x", "/etc/x", "/opt/x", "/data/x", "/dev/x", "/proc/x",
 for path in ("/root", "/root/.ssh", "/home", "/etc/shadow", "/var/run/docker.sock", "/run/docker.sock", "/work/shared",
              "/work/main", "/store", "/old", "/host", "/proc/1/environ", "/proc/1/mem", "/proc/1/root", "/proc/1/fd/3",
              "/proc/1/cwd", "/proc/kcore", "/proc/kmsg"):
-    attempt(path, lambda: (os.listdir(path) if os.path.isdir(path) else open(path, "rb").read(10)))
+    attempt(path, lambda: (os.listdir(path)[0] if os.path.isdir(path) else open(path, "rb").read(10)))
 """, 18),
     Row((3,), "symlink-out", """
 os.symlink("/usr", "u"); os.symlink("/root", "r"); os.symlink("/data", "d")
@@ -52,9 +52,9 @@ attempt("su", lambda: subprocess.run(["su", "-c", "id"], check=True, stdin=subpr
 """, 6),
     Row((11,), "kernel-settings", """
 for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/sysrq-trigger", "/dev/kmsg",
-             "/sys/kernel/uevent_helper", "/proc/self/oom_score_adj", "/proc/self/uid_map", "/proc/1/oom_score_adj"):
-    attempt(path, lambda: open(path, "w").write("0"))
-""", 8),
+             "/sys/kernel/uevent_helper", "/proc/self/uid_map", "/proc/1/oom_score_adj"):
+    attempt(path, lambda: os.write(os.open(path, os.O_WRONLY), b"0"))
+""", 7),
 ]  # fmt: skip
 
 KERNEL = [
