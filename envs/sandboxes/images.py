@@ -117,8 +117,10 @@ def _install(version: str, target: Path, say: Say) -> None:
         say("copying the installed packages")
         target.mkdir()
         for source in layout.site_entries():
-            copy = shutil.copytree if source.is_dir() else shutil.copy2
-            copy(source, target / source.name, **({"symlinks": True} if source.is_dir() else {}))
+            if source.is_dir():
+                shutil.copytree(source, target / source.name, symlinks=True)
+            else:
+                shutil.copy2(source, target / source.name)
         return
     say("installing packages with pip")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "--only-binary=:all:"]
