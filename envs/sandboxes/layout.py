@@ -74,8 +74,44 @@ def plan() -> dict[str, Any]:
         "empty": [*_site_folders(prefix, home), *_system_site_folders()],
         "links": links,
         "texts": TEXTS,
+        "plain": False,
         "zygote": _zygote(prefix, home),
     }
+
+
+def plain_plan(folder: Path) -> dict[str, Any]:
+    """The same where namespaces are refused: host paths, of which Landlock shows as little as :func:`plan` would.
+
+    Args:
+        folder: An empty folder for links to the packages, copies of task files and the episodes' work.
+    """
+    prefix, _ = _interpreter()
+    for name, mode in (("site", 0o755), ("store", 0o777), ("episodes", 0o777)):
+        (folder / name).mkdir()
+        (folder / name).chmod(mode)
+    folder.chmod(0o755)
+    entries = site_entries()
+    for source in entries:
+        (folder / "site" / source.name).symlink_to(source)
+    variables = {**environment(str(prefix)), "PYTHONPATH": str(folder / "site")}
+    libraries = [
+        str(path) for path in (*prefix.glob("lib/*"), *prefix.glob("lib/python3*/*")) if "-packages" not in path.name
+    ]
+    own = [path for path in libraries if not (Path(path) / "site-packages").exists()]
+    system = [path for path in _SYSTEM if not (path == "/usr" and prefix == Path("/usr"))]
+    settings = {
+        "python": str(Path(sys._base_executable).resolve()),  # type: ignore[attr-defined]
+        "paths": [str(folder / "site")],
+        "runner": str(INSIDE.parent),
+        "modules": list(PRELOADED),
+        "environment": variables,
+        "loader_environment": variables,
+        "hide_after_import": [],
+        "store": str(folder / "store"),
+        "episodes": str(folder / "episodes"),
+        "readable": [*system, *_DEVICES, str(prefix / "bin"), *own, str(folder / "site"), *map(str, entries)],
+    }
+    return {"plain": True, "zygote": settings}
 
 
 def environment(home: str, *, library_path: str = "") -> dict[str, str]:

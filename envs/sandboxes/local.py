@@ -49,6 +49,7 @@ class Backend(SandboxBackend):
         self.config = config
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._launcher: Connection | None = None
         self._zygote: Connection | None = None
         self._first: dict[str, asyncio.Future[Frame]] = {}
@@ -66,7 +67,14 @@ class Backend(SandboxBackend):
 
     async def start(self) -> Isolation:
         """Launch, preload, open a probe episode and report what it could see and do."""
-        await self._launch()
+        try:
+            await self._launch(layout.plan())
+        except SandboxError:
+            if LEVELS.index(self.config.require) > LEVELS.index("limits"):
+                raise
+            self._failure = ""
+            self._folder = tempfile.TemporaryDirectory(prefix="sandbox-")
+            await self._launch(layout.plain_plan(Path(self._folder.name)))
         isolation = await observe(self)
         if LEVELS.index(isolation.level) < LEVELS.index(self.config.require):
             await self.close()
@@ -76,7 +84,7 @@ class Backend(SandboxBackend):
             )
         return isolation
 
-    async def _launch(self) -> None:
+    async def _launch(self, plan: Frame) -> None:
         launcher, launcher_end = socket.socketpair()
         zygote, zygote_end = socket.socketpair()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
@@ -97,7 +105,7 @@ class Backend(SandboxBackend):
         self._first = {name: loop.create_future() for name in ("launched", "ready")}
         self._launcher = Connection(launcher, self._from_launcher)
         self._zygote = Connection(zygote, self._from_zygote)
-        self._launcher.send(layout.plan())
+        self._launcher.send(plan)
         try:
             async with asyncio.timeout(_PATIENCE):
                 await asyncio.gather(*self._first.values())
@@ -216,6 +224,9 @@ class Backend(SandboxBackend):
         if self._log is not None:
             self._log.close()
             self._log = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

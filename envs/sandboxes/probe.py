@@ -30,7 +30,7 @@ report = {
     "socket": _try(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).connect_ex(("192.0.2.1", 9))),
     "write_usr": _try(lambda: _write("/usr/.probe")),
     "write_work": _try(lambda: _write("probe")),
-    "root": sorted(_try(lambda: os.listdir("/"))),
+    "root": _try(lambda: sorted(os.listdir("/"))),
     "host": _try(lambda: os.uname().nodename),
     "space": _try(lambda: [os.statvfs(".").f_blocks * os.statvfs(".").f_frsize, os.statvfs(".").f_files]),
     "limits": {n: resource.getrlimit(getattr(resource, "RLIMIT_" + n))[1] for n in ("AS", "NPROC", "FSIZE", "NOFILE")},
@@ -59,7 +59,7 @@ def judge(backend: str, report: dict[str, Any]) -> Isolation:
     status = found if isinstance(found, dict) else {}
     properties = {
         "namespaces": " ".join(name for name in _NAMESPACES if name in own) or "none of its own",
-        "filesystem": f"/ holds {' '.join(map(str, report.get('root', [])))}",
+        "filesystem": f"/: {report.get('root')}",
         "read_only": f"writing to /usr: {report.get('write_usr')}",
         "network": f"connecting out: {report.get('socket')}",
         "pids": f"{report.get('pids')} processes visible",

@@ -7,7 +7,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 
-from . import seccomp, syscalls
+from . import landlock, seccomp, syscalls
 from .interpreter import Interpreter
 
 _STACK = 8 << 20
@@ -27,6 +27,8 @@ class ChildSettings:
     seed: int
     preamble: str = ""
     work: str = "/work"
+    readable: list[str] = field(default_factory=list)
+    """Where no mount namespace hides the rest: what Landlock lets the children read."""
     user: int | None = None
     """Who the children become; ``None``: they stay who they are."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -76,6 +78,10 @@ def _confine(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
         os.makedirs(name, 0o700, exist_ok=True)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if settings.readable:
+        if landlock.version():
+            landlock.restrict(settings.readable, [settings.work, "/dev/null"])
+        code = seccomp.program(only=os.getpid())
     seccomp.install(code)
 
 
@@ -83,8 +89,11 @@ def limit(settings: ChildSettings) -> None:
     """Set the resource limits of this process and its children."""
     for name, value in (
         (resource.RLIMIT_AS, settings.address_space + settings.memory + _STACK),
-        # A user of many containers is counted over all of them: there the container's own cap does this.
-        (resource.RLIMIT_NPROC, settings.processes + 1 if settings.user is None else resource.RLIM_INFINITY),
+        # Outside a user namespace of its own, a user is counted over the whole host: others do this there.
+        (
+            resource.RLIMIT_NPROC,
+            resource.RLIM_INFINITY if settings.user or settings.readable else settings.processes + 1,
+        ),
         (resource.RLIMIT_FSIZE, settings.disk),
         (resource.RLIMIT_NOFILE, 256),
         (resource.RLIMIT_STACK, _STACK),

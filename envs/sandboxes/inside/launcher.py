@@ -26,6 +26,14 @@ def main(host_fd: int, zygote_fd: int) -> None:
     if plan is None:
         return
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if plan["plain"]:
+        _start_plain(plan["zygote"], zygote_fd, theirs.fileno(), ours.fileno(), host_fd)
+        theirs.close()
+        os.close(zygote_fd)
+        frames.write_frame(host_fd, {"op": "launched"})
+        while (request := frames.read_frame(host_fd)) is not None:
+            _hand_over(request, ours, host, as_root=True, mounts=False)
+        return
     try:
         as_root = _gain_mounts()
         binds = [(bind["target"], syscalls.open_tree(bind["source"], devices=bind["device"])) for bind in plan["binds"]]
@@ -57,10 +65,12 @@ def _gain_mounts() -> bool:
     return False
 
 
-def _hand_over(request: frames.Frame, zygote: socket.socket, host: socket.socket, *, as_root: bool) -> None:
+def _hand_over(
+    request: frames.Frame, zygote: socket.socket, host: socket.socket, *, as_root: bool, mounts: bool = True
+) -> None:
     """Send a task file to the zygote: as a mount, or as a descriptor to copy from where its user could not read it."""
     path = request["path"]
-    mount = not as_root or bool(os.stat(path).st_mode & 0o004)
+    mount = mounts and (not as_root or bool(os.stat(path).st_mode & 0o004))
     try:
         fd = syscalls.open_tree(path) if mount else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -98,6 +108,26 @@ def _start_zygote(
         _exec_zygote({**plan["zygote"], "proc": proc, "clone_flags": syscalls.ALL_NAMESPACES}, host_fd, mounts_fd)
     except BaseException as error:
         frames.write_frame(host_fd, {"op": "refused", "message": f"{type(error).__name__}: {error}"})
+    finally:
+        os._exit(1)
+
+
+def _start_plain(config: dict[str, Any], zygote_fd: int, mounts_fd: int, *ours: int) -> None:
+    """The zygote without namespaces: limits, seccomp and Landlock only. Root becomes somebody else all the same."""
+    if os.fork():
+        return
+    try:
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        for fd in ours:
+            os.close(fd)
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(_UNPRIVILEGED, _UNPRIVILEGED, _UNPRIVILEGED)
+            os.setresuid(_UNPRIVILEGED, _UNPRIVILEGED, _UNPRIVILEGED)
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+        _exec_zygote({**config, "proc": True, "clone_flags": 0}, zygote_fd, mounts_fd)
+    except OSError as error:
+        frames.write_frame(zygote_fd, {"op": "refused", "message": str(error)})
     finally:
         os._exit(1)
 

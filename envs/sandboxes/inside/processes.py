@@ -42,6 +42,8 @@ class Family:
         """Their pids; empty when there is no /proc to see them in."""
         if not self.visible:
             return []
+        if not self.owns_all and os.path.exists(f"/proc/{self.me}/task/{self.me}/children"):
+            return _descendants(self.me)
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         if self.owns_all:
             return [pid for pid in pids if pid != self.me]
@@ -80,6 +82,17 @@ class Family:
                         break
                 except ChildProcessError:
                     break
+
+
+def _descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        return found
+    return found + [below for child in found for below in _descendants(child)]
 
 
 def _stat(pid: int) -> tuple[str, int]:

@@ -65,11 +65,12 @@ def _argument(number: int, tests: Sequence[tuple[int, int, bool]], error: int = 
 
 
 @cache
-def program(protected: tuple[int, ...] = ()) -> bytes:
+def program(protected: tuple[int, ...] = (), only: int | None = None) -> bytes:
     """The filter's code; built once in the zygote, inherited by its forks.
 
     Args:
         protected: Processes that may not be signalled, where no pid namespace hides them.
+        only: The one process that may be, where others of the same user are in sight.
     """
     column = 0 if syscalls.MACHINE == "x86_64" else 1
     code = [
@@ -88,6 +89,9 @@ def program(protected: tuple[int, ...] = ()) -> bytes:
     code += [_instruction(_EQUAL, _CHECKED["clone3"][column], 0, 1), _fail(errno.ENOSYS)]
     code += _argument(_CHECKED["clone"][column], [(_BITS, _NEW_NAMESPACES, True)])
     code += _argument(_CHECKED["prlimit64"][column], [(_EQUAL, 0, False)])
+    if only is not None:
+        for numbers in _SIGNALS.values():
+            code += _argument(numbers[column], [(_EQUAL, only, False)])
     hidden = [(_EQUAL, pid, True) for one in protected for pid in (one, -one)]
     if hidden:
         for numbers in _SIGNALS.values():

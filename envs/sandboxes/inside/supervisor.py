@@ -327,9 +327,13 @@ class Supervisor:
 
     def _watch_memory(self) -> None:
         self.looked = time.monotonic()
-        used = sum(max(0, resident(pid) - self.baseline) for pid in self.family.members())
-        space = os.statvfs(self.settings.work)
-        used += (space.f_blocks - space.f_bfree) * space.f_frsize
+        members = self.family.members()
+        if len(members) > self.settings.processes:
+            raise Ended("crashed", f"more than {self.settings.processes} processes")
+        used = sum(max(0, resident(pid) - self.baseline) for pid in members)
+        if not self.settings.readable:  # else the work folder lies on the host's disk
+            space = os.statvfs(self.settings.work)
+            used += (space.f_blocks - space.f_bfree) * space.f_frsize
         if used > self.settings.memory:
             raise Ended("memory", f"the episode's processes held more than {self.settings.memory >> 20} MiB")
 

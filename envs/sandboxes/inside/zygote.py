@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -55,6 +56,8 @@ class Zygote:
         self.children: dict[int, int] = {}
         self.incoming = frames.Buffer()
         self.size = address_space()
+        self.work = "/work"
+        self.readable: list[str] = []
         seccomp.program()
 
     def serve(self) -> None:
@@ -94,7 +97,7 @@ class Zygote:
         if not data:
             return False
         request = json.loads(data)
-        target = f"{STORE}/{request['key']}"
+        target = f"{self.config.get('store', STORE)}/{request['key']}"
         with open(target, "xb") as file:
             if not request["mount"]:
                 _copy(fds[0], file.fileno())
@@ -116,6 +119,8 @@ class Zygote:
             if pid == 0:
                 return
             episode = self.children.pop(pid, None)
+            if "episodes" in self.config:
+                shutil.rmtree(f"{self.config['episodes']}/{episode}", ignore_errors=True)
             if episode is not None:
                 self._send({"op": "ended", "id": episode, "code": os.waitstatus_to_exitcode(status)})
 
@@ -141,6 +146,8 @@ class Zygote:
             os.close(fd)
         if self.config["clone_flags"]:
             enter_episode(request, proc=self.config["proc"])
+        elif "episodes" in self.config:
+            self._enter_folder(request)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         limits = request["limits"]
         settings = ChildSettings(
@@ -152,9 +159,22 @@ class Zygote:
             seed=request["seed"],
             preamble=request["preamble"],
             environment=self.config["environment"],
+            work=self.work,
+            readable=self.readable,
             user=self.config.get("user"),
         )
         Supervisor(sock, settings).serve()
+
+    def _enter_folder(self, request: frames.Frame) -> None:
+        """Without namespaces: a folder of its own, with copies of the task files beside it."""
+        folder = f"{self.config['episodes']}/{request['id']}"
+        self.work = f"{folder}/work"
+        os.makedirs(self.work, 0o700)
+        os.mkdir(f"{folder}/data")
+        for name, key in request["files"].items():
+            shutil.copyfile(f"{self.config['store']}/{key}", f"{folder}/data/{name}")
+        self.config["environment"] = {**self.config["environment"], "HOME": self.work, "TMPDIR": f"{self.work}/.tmp"}
+        self.readable = [*self.config["readable"], f"{folder}/data", "/proc/self"]
 
 
 def enter_episode(request: frames.Frame, *, proc: bool) -> None:
