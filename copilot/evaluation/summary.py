@@ -117,8 +117,13 @@ def lift_record(lift: PairedLift) -> dict[str, float | int]:
 
 
 def best_label(summaries: Mapping[str, dict[str, Any]]) -> str:
-    """The key with the highest submitted rate; ties go to the higher any-attempt rate, then to the first."""
-    return max(summaries, key=lambda k: (summaries[k]["submitted"]["rate"], summaries[k]["any_attempt"]["rate"]))
+    """The key with the highest submitted rate; ties go to any-attempt, then valid-action rate, then order."""
+
+    def merit(key: str) -> tuple[float, float, float]:
+        summary = summaries[key]
+        return summary["submitted"]["rate"], summary["any_attempt"]["rate"], summary["valid_action_rate"]
+
+    return max(summaries, key=merit)
 
 
 def _rate(values: Sequence[bool]) -> dict[str, float | int]:

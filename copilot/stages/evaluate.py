@@ -1,8 +1,8 @@
 """Stage ``evaluate``: several policies on the same tasks, one server for all that share full weights.
 
-Every subject plays every task under each of its protocols, and is reported with the best of them; a base model that was
-never trained on a format gets all three and a worked example, so that learning the format is not sold as learning
-medicine. Both success rates, intervals and paired comparisons go into ``evaluation.json``.
+Every subject is reported with the best of its protocols; a base model that was never trained on a format gets all three
+and a worked example, so that learning the format is not sold as learning medicine. Both success rates,
+intervals and paired comparisons go into ``evaluation.json``.
 """
 
 import asyncio
@@ -56,6 +56,9 @@ class EvaluateConfig(StageConfig, TaskSelection):
     """Who is evaluated, in the order of the tables."""
     compare: list[tuple[str, str]] = Field(default_factory=list)
     """Pairs of labels, old and new; empty: every subject against the first."""
+    protocol_trials: int | None = Field(default=None, ge=1)
+    """Tasks, evenly spread, on which a subject's protocols are compared before the best one plays all of them; empty:
+    every protocol plays all tasks."""
     attempts: int = Field(default=1, ge=1)
     """Episodes per task."""
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
@@ -142,21 +145,52 @@ async def _play_all(
         policy = make_policy(config.policy, model=model, device=_device(ctx), log_folder=ctx.folder / "logs")
         started = False
         try:
-            for play in (p for p in _plays(config) if weights[p.subject.label].model == model):
-                queue = _queue(config, ctx, tasks, play, store)
-                adapter = weights[play.subject.label].adapter
-                figures: dict[str, Any] = {}
-                if len(queue):
-                    if not started:
-                        await policy.start()
-                        started = True
-                    figures = await _play(ctx, policy, adapter, play, queue)
-                reports = queue.report(figures)
-                if ctx.is_main:
-                    counts = [n + report.get("episodes", 0) for n, report in zip(counts, reports, strict=True)]
+            for subject in (s for s in config.subjects if weights[s.label].model == model):
+                for play, part in _rounds(config, ctx, subject, tasks, store):
+                    queue = _queue(config, ctx, part, play, store)
+                    figures: dict[str, Any] = {}
+                    if len(queue):
+                        if not started:
+                            await policy.start()
+                            started = True
+                        figures = await _play(ctx, policy, weights[subject.label].adapter, play, queue)
+                    reports = queue.report(figures)
+                    if ctx.is_main:
+                        counts = [n + report.get("episodes", 0) for n, report in zip(counts, reports, strict=True)]
         finally:
             await policy.close()
     return counts
+
+
+def _rounds(
+    config: EvaluateConfig, ctx: StageContext, subject: Subject, tasks: Sequence["Task"], store: "Store | None"
+) -> Iterator[tuple[_Play, Sequence["Task"]]]:
+    """What a subject plays, in order: its protocols on a part of the tasks, then the best of them on all."""
+    plays = [play for play in _plays(config) if play.subject is subject]
+    if config.protocol_trials is None or len(plays) == 1:
+        yield from ((play, tasks) for play in plays)
+        return
+    trials = tasks[:: max(1, len(tasks) // config.protocol_trials)]
+    yield from ((play, trials) for play in plays)
+    name = f"best protocol of {subject.label}"
+    best = _best_on(ctx, plays, {task.id for task in trials}) if ctx.is_main else ""
+    if store is not None and ctx.is_main:
+        store.set(name, best)
+    elif store is not None:
+        best = store.get(name).decode()
+    yield next(play for play in plays if play.rollout.protocol == best), tasks
+
+
+def _best_on(ctx: StageContext, plays: Sequence[_Play], ids: set[str]) -> str:
+    from copilot.data.store import read_trajectories
+    from copilot.evaluation.summary import best_label, summarize
+
+    return best_label(
+        {
+            play.rollout.protocol: summarize([t for t in read_trajectories(_folder(ctx, play)) if t.task_id in ids])
+            for play in plays
+        }
+    )
 
 
 def _queue(
@@ -174,7 +208,7 @@ def _queue(
         wanted = [(task.id, attempt) for attempt in range(config.attempts) for task in tasks]
         return [key for key in wanted if key not in finished]
 
-    own = PrefixStore(play.name, store) if store is not None else None
+    own = PrefixStore(f"{play.name} {len(tasks)}", store) if store is not None else None
     return JobQueue(tasks, pending, rank=ctx.rank, world_size=ctx.world_size, store=own)
 
 
@@ -216,7 +250,8 @@ def _evaluation(config: EvaluateConfig, ctx: StageContext, tasks: Sequence["Task
     subjects, best = {}, {}
     for label, by_protocol in played.items():
         summaries = {protocol: summarize(episodes) for protocol, episodes in by_protocol.items()}
-        protocol = best_label(summaries)
+        most = max(summary["episodes"] + summary["masked"] for summary in summaries.values())
+        protocol = best_label({k: s for k, s in summaries.items() if s["episodes"] + s["masked"] == most})
         best[label] = by_protocol[protocol]
         subjects[label] = {
             "protocol": protocol,
