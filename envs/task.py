@@ -18,7 +18,7 @@ class Reference(Record):
     answer: Answer
     """The typed right answer."""
     program: str = ""
-    """Python that leaves the answer in a variable ``answer`` when run in the task's sandbox; empty when unanswerable."""
+    """Python that leaves the answer in ``answer`` when run in the task's sandbox; empty when unanswerable."""
 
 
 class Task(Record):

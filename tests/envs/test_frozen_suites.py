@@ -31,7 +31,8 @@ def test_starter_holds_templates_out() -> None:
     tasks = read_suite(find_suite("starter"))
     unseen = {(t.source, t.template.split("/")[0]) for t in tasks if t.split == "test_unseen"}
     trained = {(t.source, t.template.split("/")[0]) for t in tasks if t.split in ("train", "valid", "test_seen")}
-    assert unseen and not unseen & trained
+    assert unseen
+    assert not unseen & trained
 
 
 def test_starter_has_at_least_sixty_test_tasks_of_two_sources() -> None:
