@@ -102,7 +102,7 @@ def paired_lift(old: Sequence[bool], new: Sequence[bool]) -> PairedLift:
 def mcnemar_exact(wins: int, losses: int) -> float:
     """Two-sided exact binomial p of ``wins`` against ``losses`` under equal chances."""
     n, k = wins + losses, min(wins, losses)
-    return min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n)
+    return min(1.0, sum(comb(n, i) for i in range(k + 1)) / 2.0 ** (n - 1))
 
 
 def _newcombe(both: int, wins: int, losses: int, neither: int) -> tuple[float, float]:

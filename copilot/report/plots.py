@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from copilot.evaluation.summary import ERROR_TYPES
 
@@ -85,7 +86,7 @@ def _bar(axes: Axes, x: float, width: float, rate: Mapping[str, float], colour: 
 
 
 def _legend(axes: Axes, names: Sequence[str]) -> None:
-    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[i % len(COLOURS)]) for i in range(len(names))]
+    handles = [Rectangle((0, 0), 1, 1, color=COLOURS[i % len(COLOURS)]) for i in range(len(names))]
     if axes.lines and not axes.patches:
         axes.legend(frameon=False, fontsize=8)
     else:

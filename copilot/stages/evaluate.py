@@ -25,7 +25,7 @@ from copilot.stages.base import Stage, StageConfig, StageContext
 from copilot.stages.sample import check_data_use, store_address
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
     from copilot.data.trajectory import Trajectory
     from copilot.envs.task import Task
@@ -196,7 +196,7 @@ def _best_on(ctx: StageContext, plays: Sequence[_Play], ids: set[str]) -> str:
 def _queue(
     config: EvaluateConfig, ctx: StageContext, tasks: Sequence["Task"], play: _Play, store: "Store | None"
 ) -> Any:
-    from torch.distributed import PrefixStore
+    from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
     from copilot.data.store import finished_keys
     from copilot.rollout.queue import JobQueue
