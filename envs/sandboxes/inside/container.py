@@ -157,7 +157,7 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
         "hide_after_import": [config["zygote"]["runner"]],
         "python": os.path.realpath("/proc/self/exe"),
     }
-    return {"binds": binds, "empty": [], "links": links, "texts": config["texts"], "zygote": settings}
+    return {"plain": False, "binds": binds, "empty": [], "links": links, "texts": config["texts"], "zygote": settings}
 
 
 def main() -> None:

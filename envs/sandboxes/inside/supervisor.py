@@ -168,6 +168,7 @@ class Supervisor:
 
     def _exchange(self, child: Child, request: frames.Frame, deadline: float) -> frames.Frame:
         self.serial += 1
+        self.looked = time.monotonic()
         pending = memoryview(frames.encode({**request, "n": self.serial}))
         interrupted = False
         while True:
