@@ -110,6 +110,7 @@ def load(
     kind = dtype or (torch.float32 if place.type == "cpu" else torch.bfloat16)
     folder = find_folder(str(path_or_hub_id))
     info = read_info(folder)
+    model: PreTrainedModel | PeftModel
     if info.kind == "lora":
         base = find_folder(_base_of(folder, info))
         model = PeftModel.from_pretrained(_load_full(base, kind), str(folder))
@@ -117,7 +118,8 @@ def load(
     else:
         model = _load_full(folder, kind)
         info = info.evolve(base_model=info.base_model or str(path_or_hub_id))
-    return Copilot(model.to(place).eval(), load_tokenizer(str(folder)), info)
+    torch.nn.Module.to(model, place)
+    return Copilot(model.eval(), load_tokenizer(str(folder)), info)
 
 
 def find_folder(path_or_hub_id: str) -> Path:

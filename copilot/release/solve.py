@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -92,7 +92,8 @@ class LoadedPolicy(Policy):
     """A model that is already in memory, one request at a time."""
 
     def __init__(self, copilot: Copilot) -> None:
-        self._model, self.tokenizer, self.label = copilot.model, copilot.tokenizer, copilot.info.name
+        self._model: Any = copilot.model
+        self.tokenizer, self.label = copilot.tokenizer, copilot.info.name
         self.context_length = int(copilot.model.config.max_position_embeddings)
         self._stop_ids = stop_token_ids(copilot.tokenizer, str(copilot.tokenizer.name_or_path))
 

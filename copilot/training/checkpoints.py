@@ -5,6 +5,7 @@ last, after every rank has finished its part, and only marked checkpoints are re
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,18 @@ def step_of(checkpoint: Path) -> int:
 
 
 class MarkComplete(TrainerCallback):
-    """Writes the marker once all ranks have saved."""
+    """Writes the marker once all ranks have saved.
 
-    def __init__(self, wait_for_everyone: Any) -> None:
-        self._wait = wait_for_everyone
+    Args:
+        folder: The trainer's output folder.
+        wait_for_everyone: A barrier over the ranks.
+    """
+
+    def __init__(self, folder: Path, wait_for_everyone: Callable[[], None]) -> None:
+        self._folder, self._wait = folder, wait_for_everyone
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """All ranks come here after their own part of the save."""
         self._wait()
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER).touch()
+            (self._folder / f"checkpoint-{state.global_step}" / MARKER).touch()

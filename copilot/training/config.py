@@ -5,6 +5,7 @@ the same on one CPU and on eight GPUs.
 """
 
 import math
+from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -92,11 +93,8 @@ class TrainingConfig(StrictModel):
         """
         if not self.deepspeed:
             return None
-        import copilot.launch
-
-        shipped = {"zero2", "zero3"}
-        folder = Path(copilot.launch.__path__[0]) / "deepspeed"
-        path = folder / f"{self.deepspeed}.json" if self.deepspeed in shipped else Path(self.deepspeed)
+        shipped = Path(str(files("copilot.launch"))) / "deepspeed" / f"{self.deepspeed}.json"
+        path = shipped if self.deepspeed in ("zero2", "zero3") else Path(self.deepspeed)
         if not path.is_file():
             raise RecipeError(f"no DeepSpeed file {str(path)!r}", where="training.deepspeed", remedy="zero2 or zero3")
         return path

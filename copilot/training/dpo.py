@@ -9,7 +9,8 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
 
 from copilot.training.collators import DpoCollator
 from copilot.training.config import DpoSettings
@@ -40,6 +41,7 @@ def dpo(settings: DpoSettings) -> Method:
 
 
 def _build(session: Session) -> PlannedDpo:
+    assert isinstance(session.arguments, DPOConfig)
     reference = session_reference(session, SIDES)
     rows = [
         {name: row[name] for name in COLUMNS} | {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}

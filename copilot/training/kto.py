@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from trl import KTOConfig, KTOTrainer
+from trl.trainer.kto_config import KTOConfig
+from trl.trainer.kto_trainer import KTOTrainer
 
 from copilot.errors import EmptyDatasetError
 from copilot.training.collators import KtoCollator
@@ -60,6 +61,7 @@ def with_partners(rows: list[Row]) -> list[Row]:
 
 
 def _build(session: Session) -> PlannedKto:
+    assert isinstance(session.arguments, KTOConfig)
     reference = session_reference(session, SIDES)
     rows = [
         {name: row[name] for name in COLUMNS} | {"ref_logps": own, "ref_KL_logps": other}

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
@@ -71,7 +71,9 @@ class Session:
     @property
     def base_model(self) -> PreTrainedModel:
         """The model without its PEFT wrapper (adapters are inside)."""
-        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        if isinstance(self.model, PeftModel):
+            return cast(PreTrainedModel, self.model.get_base_model())
+        return self.model
 
     @property
     def pad_id(self) -> int:
@@ -129,7 +131,7 @@ def run_training(
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     save_weights(trainer, weights)
     if ctx.is_main:
-        shutil.rmtree(session.arguments.output_dir, ignore_errors=True)
+        shutil.rmtree(checkpoints(ctx), ignore_errors=True)
     return outputs
 
 
@@ -174,14 +176,19 @@ def assemble(method: Method, session: Session, steps: int) -> PlannedTrainer:
         )
     )
     trainer.add_callback(ProgressBar(session.ctx.stage_id or method.kind))
-    trainer.add_callback(MarkComplete(session.wait_for_everyone))
+    trainer.add_callback(MarkComplete(checkpoints(session.ctx), session.wait_for_everyone))
     trainer.add_callback(EngineCheck(trainer, session.ctx, training.deepspeed))
     return trainer
 
 
+def checkpoints(ctx: StageContext) -> Path:
+    """Where the stage keeps its resumable checkpoints while it runs."""
+    return ctx.folder / "checkpoints"
+
+
 def resume_point(session: Session) -> Path | None:
     """The checkpoint to go on from; what lies beyond it on disk is removed by rank 0."""
-    folder = Path(session.arguments.output_dir)
+    folder = checkpoints(session.ctx)
     checkpoint = last_complete(folder)
     session.wait_for_everyone()
     if session.ctx.is_main:
@@ -196,7 +203,7 @@ def common_arguments(ctx: StageContext, training: TrainingConfig, steps: int, *,
     micro, accumulation = training.micro_batch(ctx.world_size)
     deepspeed = training.deepspeed_file()
     return {
-        "output_dir": str(ctx.folder / "checkpoints"),
+        "output_dir": str(checkpoints(ctx)),
         "max_length": None,
         "max_steps": steps,
         "per_device_train_batch_size": micro,

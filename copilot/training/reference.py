@@ -62,7 +62,8 @@ def reference_logps(
 
 def session_reference(session: "Session", sides: tuple[Side, Side]) -> list[tuple[float, float]]:
     """:func:`reference_logps` of a session's rows under its model as loaded."""
-    model = session.base_model.to(session.arguments.device)
+    model = session.base_model
+    torch.nn.Module.to(model, session.arguments.device)
     return reference_logps(
         model,
         session.rows,

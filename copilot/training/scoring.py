@@ -106,7 +106,9 @@ def sequence_logps(model: PreTrainedModel, input_ids_BT: torch.Tensor, trained_m
     """Summed log-probability (B,) of the trained tokens of each right-padded row, on any device and architecture."""
     labels_BT = input_ids_BT.masked_fill(trained_mask_BT == 0, -100)
     if model.config.model_type in PLAIN_HEADS and not _sliding(model):
-        return fused_output(model, input_ids_BT, labels_BT).log_probs.sum(dim=1)
+        logps_BT = fused_output(model, input_ids_BT, labels_BT).log_probs
+        assert logps_BT is not None
+        return logps_BT.sum(dim=1)
     logits_BTV = model(input_ids=input_ids_BT, use_cache=False).logits[:, :-1]
-    logps_BT = F.log_softmax(_at_least_float32(logits_BTV), dim=-1).gather(2, input_ids_BT[:, 1:, None]).squeeze(2)
-    return (logps_BT * trained_mask_BT[:, 1:]).sum(dim=1)
+    all_logps_BTV = F.log_softmax(_at_least_float32(logits_BTV), dim=-1)
+    return (all_logps_BTV.gather(2, input_ids_BT[:, 1:, None]).squeeze(2) * trained_mask_BT[:, 1:]).sum(dim=1)

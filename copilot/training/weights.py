@@ -54,7 +54,8 @@ def lora_config(training: TrainingConfig) -> LoraConfig:
 
 def _merged(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
     check_safe(Path(adapter))
-    return PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    merged: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return merged
 
 
 def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
