@@ -42,7 +42,7 @@ bench-%: install
 
 # Freeze what is installed now as the profile's lock file.
 lock:
-	$(BIN)/python -m pip freeze --exclude-editable --exclude med-copilot | sed -E 's/\+cpu//; s/ @ .*//' > requirements/$(PROFILE).txt
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude med-copilot --exclude pip | sed -E 's/\+cpu//; s/ @ .*//' > requirements/$(PROFILE).txt
 
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache
