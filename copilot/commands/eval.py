@@ -29,13 +29,13 @@ PROTOCOLS = ("markdown", "json", "tools")
     "protocols",
     multiple=True,
     type=click.Choice(PROTOCOLS),
-    help="Repeat to try several; default: all, the best is reported.",
+    help="Repeat to try several; default: all, compared on a part of the tasks; the best plays all.",
 )
 @click.option("--engine", type=click.Choice(["vllm", "transformers", "openai"]), default="vllm", show_default=True)
 @click.option("--url", default="", help="A running server (vllm) or an API's base URL (openai).")
 @click.option("--brief", is_flag=True, help="Short prompt without schema and example, for models trained on it.")
 @click.option("--max-turns", default=15, show_default=True, help="Model messages per episode.")
-@click.option("--max-tokens", default=512, show_default=True, help="Tokens per message.")
+@click.option("--max-tokens", default=256, show_default=True, help="Tokens per message.")
 @click.option("--context-length", default=8192, show_default=True, help="Context in tokens.")
 @click.option("--temperature", default=0.0, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -82,6 +82,8 @@ def recipe_for(options: dict[str, Any]) -> dict[str, Any]:
         "attempts": options["attempts"],
         "policy": _policy(options),
         "subjects": [subject],
+        # The three protocols are compared on a part of the tasks, so that a base model costs little more than one run.
+        "protocol_trials": max(5, (options["limit"] or 40) // 4),
         "rollout": {
             "prompt": prompt,
             "max_turns": options["max_turns"],

@@ -1,0 +1,98 @@
+"""Writes the tables of README and docs from the JSON files of runs, so that no figure is typed by hand.
+
+A block begins with ``<!-- NAME -->`` and ends with ``<!-- /NAME -->``; what is between them is replaced.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def quickstart() -> str:
+    """Success by policy and split, and the paired lifts, of ``results/quickstart.json``."""
+    record = json.loads((ROOT / "results" / "quickstart.json").read_text(encoding="utf-8"))
+    head = ["policy", "protocol", "split", "episodes", "submitted", "any attempt", "valid actions"]
+    rows = [
+        [
+            row["policy"],
+            row["protocol"],
+            row["split"].replace("_", " "),
+            str(row["episodes"]),
+            _rate(row["submitted"]),
+            _rate(row["any_attempt"]),
+            f"{row['valid_action_rate']:.0f} %",
+        ]
+        for row in record["rows"]
+    ]
+    summary = record["summary"]
+    lifts = [
+        [name, where, f"{summary[f'{key}lift_points']:+.1f}", _interval(summary, key)]
+        for name, prefix in (("SFT over base", "sft_"), ("DPO over base", "dpo_"), ("DPO over SFT", "dpo_over_sft_"))
+        for where, key in (
+            ("all", prefix),
+            ("seen templates", f"{prefix}test_seen_"),
+            ("unseen templates", f"{prefix}test_unseen_"),
+            ("base spoke the protocol", f"{prefix}spoke_protocol_"),
+        )
+    ]
+    origin = (
+        f"`{record['command']}` at {record['commit']}, {record['machine']}, seed {record['seed']}, {record['date']}."
+    )
+    return "\n\n".join(
+        [
+            _table(head, rows),
+            _table(["lift in submitted success", "episodes", "points", "95 % interval"], lifts),
+            origin,
+        ]
+    )
+
+
+def benchmark(name: str) -> str:
+    """The summary of ``benchmarks/results/NAME.json``."""
+    record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    rows = [[key, f"{value:.4g}"] for key, value in record["summary"].items()]
+    origin = (
+        f"`{record['command']}` at {record['commit']}, {record['machine']}, seed {record['seed']}, {record['date']}."
+    )
+    return f"{_table(['figure', 'value'], rows)}\n\n{origin}"
+
+
+def fill(path: Path, blocks: dict[str, str]) -> None:
+    """Replace each block that ``path`` has."""
+    text = path.read_text(encoding="utf-8")
+    for name, body in blocks.items():
+        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
+        text = pattern.sub(lambda _, name=name, body=body: f"<!-- {name} -->\n{body}\n<!-- /{name} -->", text)
+    path.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Fill README and all docs with what there is."""
+    blocks = {}
+    if (ROOT / "results" / "quickstart.json").exists():
+        blocks["quickstart"] = quickstart()
+    for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
+        blocks[path.stem] = benchmark(path.stem)
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        fill(path, blocks)
+    print("filled:", ", ".join(blocks))
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    return f"{rate['rate']:.1f} % [{rate['low']:.1f}, {rate['high']:.1f}]"
+
+
+def _interval(summary: dict[str, float], key: str) -> str:
+    return f"[{summary[f'{key}lift_ci_low']:+.1f}, {summary[f'{key}lift_ci_high']:+.1f}]"
+
+
+if __name__ == "__main__":
+    main()
