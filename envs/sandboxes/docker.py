@@ -184,7 +184,6 @@ class Backend(SandboxBackend):
         )
         if self.shared:  # a fresh /proc cannot be mounted where parts of the old one are masked
             config["MaskedPaths"], config["ReadonlyPaths"] = [], []
-            config["Tmpfs"]["/tmp"] = "rw,nosuid,nodev,size=1m"
         return config
 
     def _settings(self) -> Frame:

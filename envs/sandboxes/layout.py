@@ -75,6 +75,7 @@ def plan() -> dict[str, Any]:
         "links": links,
         "texts": TEXTS,
         "plain": False,
+        "root": "/tmp",
         "zygote": _zygote(prefix, home),
     }
 

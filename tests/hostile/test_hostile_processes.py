@@ -30,11 +30,11 @@ STUBBORN = "import signal\nfor s in range(1, 32):\n    if s not in (9, 17, 19): 
 
 ROWS = [
     Row((13,), "fork-bomb", "while True:\n    try: os.fork()\n    except OSError: pass", ("timeout", "crashed", "memory")),
-    Row((13,), "shell-fork-bomb", "!f() { f | f & }; f; sleep 9", ("timeout", "ok", "error", "memory")),
+    Row((13,), "shell-fork-bomb", "!f() { f | f & }; f; sleep 9", ("timeout", "ok", "error", "memory", "crashed")),
     Row((14,), "thread-bomb", "import threading, time\nn = 0\ntry:\n    while True:\n        threading.Thread(target=time.sleep, "
         "args=(60,), daemon=True).start(); n += 1\nexcept RuntimeError: print(n < 64)", ("ok", "memory")),
     Row((15,), "zombie-flood", "for i in range(500):\n    try:\n        if os.fork() == 0: os._exit(0)\n    except OSError: break",
-        ("ok",), "import subprocess; subprocess.run(['true']).returncode", "0\n", 5),
+        ("ok", "crashed"), "import subprocess; subprocess.run(['true']).returncode", "0\n", 5),
     Row((16, 21, 23), "daemon", "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        import time; time.sleep(99)\n"
         "    os._exit(0)\nos.wait()", ("ok",), COUNT, "True\n"),
     Row((16,), "background-shell", "!setsid sleep 99 >/dev/null 2>&1 & setsid sleep 98 & exit 0", ("ok",), COUNT, "True\n"),

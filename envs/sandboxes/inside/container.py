@@ -157,7 +157,15 @@ def plan(config: dict[str, Any]) -> dict[str, Any]:
         "hide_after_import": [config["zygote"]["runner"]],
         "python": os.path.realpath("/proc/self/exe"),
     }
-    return {"plain": False, "binds": binds, "empty": [], "links": links, "texts": config["texts"], "zygote": settings}
+    return {
+        "plain": False,
+        "root": "/mnt",
+        "binds": binds,
+        "empty": [],
+        "links": links,
+        "texts": config["texts"],
+        "zygote": settings,
+    }
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ from typing import Any
 from . import frames, syscalls
 
 _UNPRIVILEGED = 65532
-_ROOT = "/tmp"
 
 
 def main(host_fd: int, zygote_fd: int) -> None:
@@ -135,8 +134,8 @@ def _start_plain(config: dict[str, Any], zygote_fd: int, mounts_fd: int, *ours: 
 def _build_root(plan: dict[str, Any], binds: list[tuple[str, int]]) -> bool:
     """Assemble and enter the new root; whether it has a /proc."""
     syscalls.mount("none", "/", flags=syscalls.MS_REC | syscalls.MS_PRIVATE)
-    syscalls.mount("root", _ROOT, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=1m,mode=755")
-    os.chdir(_ROOT)
+    syscalls.mount("root", plan["root"], "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=1m,mode=755")
+    os.chdir(plan["root"])
     for name in ("proc", "dev", "etc", "data", "work", "store"):
         os.mkdir(name)
     for bind, (target, fd) in zip(plan["binds"], binds, strict=True):
@@ -157,7 +156,7 @@ def _build_root(plan: dict[str, Any], binds: list[tuple[str, int]]) -> bool:
     except PermissionError:
         proc = False  # a container that masks parts of its /proc does not let a new one show them
     syscalls.LIBC.sethostname(b"sandbox", 7)
-    syscalls.pivot_root(_ROOT)
+    syscalls.pivot_root(plan["root"])
     flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("none", "/", flags=flags)
     return proc
