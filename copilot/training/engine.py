@@ -4,6 +4,7 @@ DeepSpeed on a CPU (and a mis-set launcher) is easily *not* used without an erro
 does not get it must fail before the first step.
 """
 
+import os
 from typing import Any
 
 from accelerate.utils import DistributedType
@@ -24,6 +25,18 @@ def engine_of(trainer: Trainer) -> str:
     if trainer.accelerator.distributed_type is DistributedType.FSDP:
         return "fsdp"
     return "ddp" if isinstance(trainer.model_wrapped, DistributedDataParallel) else "single"
+
+
+def prepare_deepspeed_on_cpu() -> None:
+    """What DeepSpeed needs on a machine without a GPU, before the trainer's arguments are made.
+
+    With ACCELERATE_USE_CPU set, accelerate takes plain DDP and says nothing; the trainer's ``use_cpu`` is enough. And
+    DeepSpeed would compile shared-memory collectives at first use (minutes); gloo does them.
+    """
+    import deepspeed.ops
+
+    os.environ.pop("ACCELERATE_USE_CPU", None)
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 class EngineCheck(TrainerCallback):

@@ -24,7 +24,7 @@ from copilot.policy.factory import Weights
 from copilot.stages.base import StageContext
 from copilot.training.checkpoints import MarkComplete, last_complete, remove_partial, step_of
 from copilot.training.config import TrainingConfig
-from copilot.training.engine import EngineCheck
+from copilot.training.engine import EngineCheck, prepare_deepspeed_on_cpu
 from copilot.training.order import PlannedOrder, row_order
 from copilot.training.recording import ProgressBar, Recorder, cut_losses
 from copilot.training.rows import Format, Row, load_rows, row_length
@@ -145,6 +145,8 @@ def open_session(
 ) -> Session:
     """Load the model and join the other ranks."""
     dtype = training_dtype(ctx, training)
+    if training.deepspeed and not torch.cuda.is_available():
+        prepare_deepspeed_on_cpu()
     set_seed(ctx.seed)  # a new adapter starts at random
     model = load_trainable(start, training, dtype=dtype)
     arguments = method.arguments(**common_arguments(ctx, training, steps, bf16=_autocast(dtype, ctx)))
