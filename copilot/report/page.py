@@ -64,7 +64,8 @@ def write_report(run_folder: Path, *, evaluation: dict[str, Any] | None, builds:
     page = _template().render(
         name=run_folder.name,
         subtitle=_subtitle(evaluation),
-        tables=[*evaluation_tables(evaluation), *_build_tables(builds)],
+        tables=evaluation_tables(evaluation),
+        datasets=_build_tables(builds),
         plots=[{"title": title, "data": base64.b64encode(data).decode()} for title, data in plots.values()],
         samples=evaluation["samples"] if evaluation else [],
         recipe=_text(run_folder / "recipe.yaml"),
@@ -176,7 +177,9 @@ def _build_tables(builds: dict[str, Any]) -> list[Table]:
 
 def _flat(report: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in report.items():
-        if isinstance(value, dict):
+        if key == "by_template":  # hundreds of lines; they are in the stage's report.json
+            yield "question templates", len(value)
+        elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}: ")
         elif isinstance(value, int | float | str):
             yield f"{prefix}{key}".replace("_", " "), value
