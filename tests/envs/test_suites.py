@@ -160,7 +160,7 @@ def test_the_command_cuts_the_same_file_twice(tmp_path: Path) -> None:
     assert max(Counter(t.template for t in tasks).values()) <= 2
 
 
-@pytest.mark.parametrize("take", ["ehr_sql", "ehr_sql:train", "ehr_sql:train:x", "ehr_sql:train:3:4"])
+@pytest.mark.parametrize("take", ["ehr_sql", "ehr_sql:train", "ehr_sql:train:x", "ehr_sql:train:3:gender:5"])
 def test_a_share_that_cannot_be_read_is_a_usage_error(tmp_path: Path, take: str) -> None:
     result = CliRunner().invoke(COMMAND, ["suite", str(tmp_path / "x.jsonl"), "--take", take])
     assert result.exit_code == 2
