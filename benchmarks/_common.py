@@ -35,7 +35,7 @@ def machine() -> str:
 
 def commit() -> str:
     """Short hash of the checkout; ``-dirty`` when tracked files differ from it."""
-    head = _git("rev-parse", "--short", "HEAD")
+    head = _git("rev-parse", "--short", "HEAD") or "none"
     return f"{head}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else head
 
 
@@ -92,4 +92,5 @@ def _gpus() -> list[str]:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    # Empty outside a checkout, and in one that belongs to somebody else.
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
