@@ -78,7 +78,7 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*[_cell(row.get(column)) for column in columns])
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def _cell(value: object) -> str:

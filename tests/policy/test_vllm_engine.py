@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
 TASK = Task(id="t/0", source="none", split="train", question="q", reference=Reference(answer=StringAnswer(value="x")))
-CONFIG = VllmConfig(max_num_seqs=8, max_lora_rank=8, max_model_len=512, dtype="float32")
+CONFIG = VllmConfig(max_num_seqs=32, max_lora_rank=8, max_model_len=512, dtype="float32")
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_the_stop_token_is_the_last_sampled_one(server: VllmServer, tiny: Path) 
         async with serving(server, tiny) as policy:
             assert policy.tokenizer is not None
             end = policy.tokenizer.eos_token_id
-            requests = [request(ids, temperature=2.0, max_tokens=300) for ids in prompts(30)]
+            requests = [request(ids, temperature=2.0, max_tokens=200) for ids in prompts(32)]
             answers = await asyncio.gather(*[policy.generate(r) for r in requests])
             stopped = [answer.token_ids or [] for answer in answers if answer.finish_reason == "stop"]
             assert stopped
