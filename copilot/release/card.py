@@ -30,6 +30,7 @@ def model_card(info: CheckpointInfo) -> str:
         "## Training",
         _bullets(
             {
+                "Base weights": info.base_note,
                 "Stages": " → ".join(info.training),
                 "Recipe": f"{info.recipe} (`{info.recipe_hash[:12]}`)" if info.recipe else "",
                 "Task sources": ", ".join(info.sources),

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from copilot.errors import ModelError
 from copilot.models.fetch import resolve_model
+from copilot.models.known import find_known
 from copilot.models.quiet import quiet_transformers
 from copilot.release.card import model_card
 from copilot.release.info import CheckpointInfo
@@ -70,7 +71,10 @@ def export(weights: Path, out: Path, info: CheckpointInfo, *, merge: bool = Fals
 
 
 def hub_name(model: str) -> str:
-    """The hub id of a fetched model folder; anything else as it is."""
+    """The hub id of a known or fetched model; anything else as it is."""
+    known = find_known(model)
+    if known is not None:
+        return known.hub_id
     card = Path(model) / "copilot_model.json"
     return str(json.loads(card.read_text(encoding="utf-8"))["hub_id"]) if card.is_file() else model
 

@@ -28,6 +28,8 @@ class CheckpointInfo(Record):
     """An adapter on ``base_model``, or all weights."""
     base_model: str
     """Hub id, known name or folder of the base model."""
+    base_note: str = ""
+    """What is special about the base weights it was trained on (``dequantised Q4_1``)."""
     protocol: ProtocolName = "json"
     """Wire protocol it was trained on."""
     prompt: PromptConfig = Field(default_factory=PromptConfig)

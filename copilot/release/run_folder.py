@@ -10,6 +10,7 @@ from typing import Any
 from copilot.data.store import read_trajectories
 from copilot.envs.sources.base import get_source
 from copilot.errors import RecipeError, did_you_mean
+from copilot.models.fetch import model_card, resolve_model
 from copilot.recipe.folder import finished
 from copilot.recipe.loader import load_recipe
 from copilot.recipe.schema import Recipe
@@ -59,6 +60,7 @@ def read_stage(run: Path, stage_id: str) -> FinishedStage:
         name=f"{recipe.name}-{stage_id}",
         kind=outputs["kind"],
         base_model=recipe.model.path,
+        base_note=str(model_card(Path(resolve_model(recipe.model.path))).get("quantisation", "")),
         protocol=rollout.protocol,
         prompt=rollout.prompt,
         training=tuple(
