@@ -7,9 +7,9 @@ the same on one CPU and on eight GPUs.
 import math
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from copilot.config import StrictModel
 from copilot.errors import RecipeError
@@ -109,6 +109,14 @@ class DpoSettings(StrictModel):
     """Loss terms, added; ``sft`` is the chosen answer's token mean."""
     loss_weights: list[float] | None = None
     """A weight per term; ``None``: all 1."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """Share of pairs taken to be the wrong way round, in ``sigmoid`` (conservative DPO)."""
+
+    @model_validator(mode="after")
+    def _one_weight_per_term(self) -> Self:
+        if self.loss_weights is not None and len(self.loss_weights) != len(self.loss):
+            raise ValueError(f"loss_weights has {len(self.loss_weights)} entries for {len(self.loss)} loss terms")
+        return self
 
 
 class KtoSettings(StrictModel):

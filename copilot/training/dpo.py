@@ -28,16 +28,35 @@ class PlannedDpo(PlannedTrainer, DPOTrainer):
 def dpo(settings: DpoSettings) -> Method:
     """The method with its settings."""
 
+    terms = loss_terms(settings)
+
     def arguments(**common: Any) -> DPOConfig:
         return DPOConfig(
             **common,
             beta=settings.beta,
-            loss_type=list(settings.loss),
-            loss_weights=settings.loss_weights,
+            loss_type=[name for name, _ in terms],
+            loss_weights=[weight for _, weight in terms],
+            label_smoothing=settings.label_smoothing,
             precompute_ref_log_probs=True,
         )
 
     return Method(kind="dpo", arguments=arguments, build=_build)
+
+
+def loss_terms(settings: DpoSettings) -> list[tuple[str, float]]:
+    """TRL's loss terms and their weights.
+
+    With L = -logsigmoid(b h) and M = -logsigmoid(-b h), TRL smooths labels only in ``robust``,
+    R = ((1-e) L - e M) / (1-2e). Conservative DPO (E. Mitchell, 2023), (1-e) L + e M, is 2 (1-e) L - (1-2e) R.
+    """
+    weights = settings.loss_weights or [1.0] * len(settings.loss)
+    epsilon, terms = settings.label_smoothing, []
+    for name, weight in zip(settings.loss, weights, strict=True):
+        if name == "sigmoid" and epsilon:
+            terms += [("sigmoid", 2 * (1 - epsilon) * weight), ("robust", -(1 - 2 * epsilon) * weight)]
+        else:
+            terms.append((name, weight))
+    return terms
 
 
 def _build(session: Session) -> PlannedDpo:

@@ -84,7 +84,7 @@ RunStage = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def run_stage(tiny: Path, tmp_path: Path, make_rows: Callable[[str, int], list[dict[str, Any]]]) -> RunStage:
-    """``run_stage(kind, rows=8, adapter="", folder="name", **training)``: the stage's outputs and ``losses``."""
+    """``run_stage(kind, rows=8, adapter="", folder="name", settings={}, **training)``: outputs and ``losses``."""
 
     def run(
         kind: str,
@@ -93,6 +93,7 @@ def run_stage(tiny: Path, tmp_path: Path, make_rows: Callable[[str, int], list[d
         adapter: str = "",
         folder: str = "",
         outputs: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
         **training: Any,
     ) -> dict[str, Any]:
         run_folder = tmp_path / (folder or kind)
@@ -101,10 +102,9 @@ def run_stage(tiny: Path, tmp_path: Path, make_rows: Callable[[str, int], list[d
         path = run_folder / "rows.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in table), encoding="utf-8")
         stage = get_stage(kind)
-        settings = {"batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-2, "lora": {"r": 4, "alpha": 8}}
-        config = stage.config.model_validate(
-            {"id": kind, "type": kind, "rows": "build", "adapter": adapter, "training": settings | training}
-        )
+        common = {"batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-2, "lora": {"r": 4, "alpha": 8}}
+        fields = {"id": kind, "type": kind, "rows": "build", "adapter": adapter, "training": common | training}
+        config = stage.config.model_validate(fields | ({kind: settings} if settings else {}))
         ctx = StageContext(
             folder=run_folder / "stage",
             run_folder=run_folder,

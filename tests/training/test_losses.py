@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
+from copilot.training.config import DpoSettings
 from copilot.training.kto import with_partners
 from copilot.training.order import row_order
 
@@ -73,6 +75,11 @@ def dpo_length(row: Row) -> int:
     return 2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
 
 
+def test_a_weight_is_given_to_every_loss_term() -> None:
+    with pytest.raises(ValidationError, match="1 entries for 2 loss terms"):
+        DpoSettings(loss=["sigmoid", "sft"], loss_weights=[1.0])
+
+
 def test_dpo_starts_at_the_reference(adapter: str, run_stage: RunStage) -> None:
     first = run_stage("dpo", adapter=adapter, max_steps=1)["losses"][0]
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
@@ -80,12 +87,14 @@ def test_dpo_starts_at_the_reference(adapter: str, run_stage: RunStage) -> None:
         assert first[name] == pytest.approx(0, abs=1e-5), name
 
 
-def test_dpo_loss_equals_an_independent_one(tiny: Path, adapter: str, run_stage: RunStage, make_rows: Rows) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_dpo_loss_equals_an_independent_one(
+    smoothing: float, tiny: Path, adapter: str, run_stage: RunStage, make_rows: Rows
+) -> None:
     rows = make_rows("dpo", 8)
-    after_one = run_stage(
-        "dpo", adapter=adapter, rows=rows, folder="one", warmup_ratio=0.0, max_steps=1, schedule="constant"
-    )
-    ran = run_stage("dpo", adapter=adapter, rows=rows, folder="two", warmup_ratio=0.0, max_steps=2, schedule="constant")
+    same = {"warmup_ratio": 0.0, "schedule": "constant", "settings": {"label_smoothing": smoothing}}
+    after_one = run_stage("dpo", adapter=adapter, rows=rows, folder="one", max_steps=1, **same)
+    ran = run_stage("dpo", adapter=adapter, rows=rows, folder="two", max_steps=2, **same)
     assert ran["losses"][0]["loss"] == after_one["losses"][0]["loss"]
     with torch.no_grad():
         reference, policy = load(tiny, adapter), load(tiny, after_one["weights"])
@@ -94,7 +103,9 @@ def test_dpo_loss_equals_an_independent_one(tiny: Path, adapter: str, run_stage:
             - (completion(policy, row, "rejected") - completion(reference, row, "rejected"))
             for row in steps_of(rows, dpo_length, 4)[1]
         ]
-    expected = torch.stack([-torch.nn.functional.logsigmoid(0.1 * margin) for margin in margins]).mean().item()
+    scores = 0.1 * torch.stack(margins)
+    right, flipped = -torch.nn.functional.logsigmoid(scores), -torch.nn.functional.logsigmoid(-scores)
+    expected = ((1 - smoothing) * right + smoothing * flipped).mean().item()
     assert expected < math.log(2) - 1e-3 or expected > math.log(2) + 1e-3, "the first step moved the policy"
     assert ran["losses"][1]["loss"] == pytest.approx(expected, abs=1e-5)
 
