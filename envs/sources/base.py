@@ -1,20 +1,49 @@
 """The contract of a task source, and how sources are found.
 
 A source is one module (or package) in this folder with a module-level ``SOURCE``, an instance of
-:class:`Source`. Dropping the file in is all: nothing else is edited.
+:class:`Source`. Dropping the file in is all: nothing else is edited. What several sources share lies in ``envs/``,
+since every module of this folder is a source.
 """
 
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+from copilot.config import Record
 from copilot.envs.actions import Action, ExecuteCode, Submit
 from copilot.envs.task import Task, WorkedExample
 from copilot.errors import DataError, did_you_mean
 from copilot.reward.answers import UNANSWERABLE, UnanswerableAnswer
+
+
+class Download(Record):
+    """An open file at its official place, for ``med-copilot tasks fetch``."""
+
+    url: str
+    """Where its publisher keeps it, at a fixed version or commit."""
+    path: str
+    """Where it goes under ``$MED_COPILOT_DATA``; with the name the source looks for."""
+    sha256: str = ""
+    """SHA-256 of the bytes; empty only where ``sums`` lists it."""
+    sums: str = ""
+    """The publisher's own list of SHA-256 sums (``SHA256SUMS.txt``), for files whose sum is not known here."""
+    licence: str
+    """Licence of the file."""
+
+
+class Access(Record):
+    """Data that its user must apply for, for ``med-copilot tasks fetch``."""
+
+    name: str
+    """What it is, with its version."""
+    apply: str
+    """Address of the application, and what it asks for."""
+    put: str
+    """Where the source looks for it under ``$MED_COPILOT_DATA``, and which files it needs."""
 
 
 class Source(ABC):
@@ -26,10 +55,26 @@ class Source(ABC):
     """One line for tables."""
     licence: ClassVar[str]
     """Licence of questions and data."""
-    credentialed: ClassVar[bool] = False
-    """Whether the data is under a data use agreement; see DESIGN decision 14."""
     splits: ClassVar[tuple[str, ...]] = ("train", "valid", "test_seen", "test_unseen")
     """Splits that :meth:`tasks` knows."""
+    paper_row: ClassVar[str] = ""
+    """Row of arXiv 2506.04405 Table 2 that this source covers (``MIMIC-III``); empty: not one of the twelve."""
+    look_alike: ClassVar[frozenset[str]] = frozenset()
+    """Splits of own tasks in the form of the paper's source; every table says so, and their names end in ``_form``
+    where the source also reads the original."""
+    downloads: ClassVar[tuple[Download, ...]] = ()
+    """Open files, each from its official place."""
+    access: ClassVar[tuple[Access, ...]] = ()
+    """Data that its user applies for."""
+    kept_floor: ClassVar[Mapping[str, Fraction]] = {}
+    """Least share of upstream's tasks of a split that are kept, where a split has an upstream."""
+    reproduced_floor: ClassVar[Fraction] = Fraction(1)
+    """Least share of kept tasks whose program gives the reference; below 1 only for upstream's own answers."""
+
+    @property
+    def credentialed(self) -> bool:
+        """Whether the data found here is under a data use agreement; see DESIGN decision 14."""
+        return False
 
     @abstractmethod
     def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
@@ -43,6 +88,13 @@ class Source(ABC):
         Raises:
             DataError: The data folder is missing or incomplete; the message names the files.
         """
+
+    def dropped(self, split: str) -> Mapping[str, int]:
+        """Upstream's tasks of a split that :meth:`tasks` leaves out, counted by reason (``{"empty answer": 12}``).
+
+        Kept and dropped together are all that upstream has; generated splits drop nothing.
+        """
+        return {}
 
     @abstractmethod
     def files(self, task: Task) -> dict[str, Path]:
