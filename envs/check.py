@@ -63,10 +63,15 @@ async def check_tasks(
     counts = {"tasks": 0, "answerable": 0, "reproduced": 0, "unanswerable": 0, "noop_passed": 0}
     stream = iter(tasks)
     while batch := list(islice(stream, _BATCH)):
-        for _, same in groupby(batch, key=lambda task: (tuple(source.files(task).items()), source.preamble(task))):
+        for _, same in groupby(batch, key=lambda task: _world(source, task)):
             found = await _check_batch(source, list(same), backend, counts, on_task)
             failures.extend(found)
     return CheckReport(**counts, failures=tuple(failures))
+
+
+def _world(source: Source, task: Task) -> tuple[object, ...]:
+    """Tasks of one world are checked in one sandbox."""
+    return (tuple(source.files(task).items()), source.preamble(task), task.id if source.stateful else "")
 
 
 async def _check_batch(
@@ -82,8 +87,9 @@ async def _check_batch(
         for task in tasks:
             answer = task.reference.answer
             unanswerable = isinstance(answer, UnanswerableAnswer)
-            fault = _fault_of(task, UNANSWERABLE) if unanswerable else await _run(sandbox, task)
-            passing = [noop for noop in NO_OPS if grade(answer, noop).correct]
+            evidence = [await source.evidence(task, noop, sandbox, backend) for noop in NO_OPS]
+            passing = [noop for noop, seen in zip(NO_OPS, evidence, strict=True) if grade(answer, seen).correct]
+            fault = await _run(source, sandbox, backend, task, unanswerable=unanswerable)
             counts["tasks"] += 1
             counts["unanswerable" if unanswerable else "answerable"] += 1
             counts["reproduced"] += not unanswerable and fault is None
@@ -94,14 +100,14 @@ async def _check_batch(
     return failures
 
 
-async def _run(sandbox: Sandbox, task: Task) -> str | None:
-    """Why the reference program does not score, or ``None`` when it does."""
-    result = await sandbox.execute(f"answer = None\n{task.reference.program}")
-    if result.status != "ok":
-        return f"{result.status}: {result.error_type} {result.error_message}".strip()
-    return _fault_of(task, await sandbox.value("answer"))
-
-
-def _fault_of(task: Task, submitted: JsonValue) -> str | None:
-    verdict = grade(task.reference.answer, submitted)
+async def _run(
+    source: Source, sandbox: Sandbox, backend: SandboxBackend, task: Task, *, unanswerable: bool
+) -> str | None:
+    """Why the reference does not score, or ``None`` when it does."""
+    if not unanswerable:
+        result = await sandbox.execute(f"answer = None\n{task.reference.program}")
+        if result.status != "ok":
+            return f"{result.status}: {result.error_type} {result.error_message}".strip()
+    submitted = UNANSWERABLE if unanswerable else await sandbox.value("answer")
+    verdict = grade(task.reference.answer, await source.evidence(task, submitted, sandbox, backend))
     return None if verdict.correct else verdict.reason

@@ -176,7 +176,7 @@ class MedAgentEnv:
         except ValueError as error:
             # There is an answer, but no JSON says it: the policy cannot submit it, and an attempt it was.
             return say.of_cell(result, code=code), Grade(correct=False, reason=str(error))
-        return say.of_cell(result, code=code, answer=(answer,)), grade(self.task.reference.answer, answer)
+        return say.of_cell(result, code=code, answer=(answer,)), await self._judge(answer)
 
     async def _submit(self, action: Submit) -> tuple[Feedback, Grade | None]:
         answer = action.answer
@@ -187,11 +187,15 @@ class MedAgentEnv:
                 return say.invalid(f"there is no variable {action.variable!r}; set it first"), None
             except ValueError as error:
                 return say.invalid(f"variable {action.variable!r} cannot be submitted: {error}"), None
-        verdict = grade(self.task.reference.answer, answer)
+        verdict = await self._judge(answer)
         self.outcome = self.outcome.evolve(
             submitted=True, submitted_correct=verdict.correct, answer=answer, reason=verdict.reason
         )
         return Feedback(text="Submitted.", status="submitted"), verdict
+
+    async def _judge(self, submitted: JsonValue) -> Grade:
+        evidence = await self.source.evidence(self.task, submitted, self.sandbox, self.backend)
+        return grade(self.task.reference.answer, evidence)
 
     async def _look_up(self, request: RequestInfo) -> Feedback:
         result = await self.sandbox.execute(lookup.cell(request))

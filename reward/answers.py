@@ -69,6 +69,14 @@ class DateAnswer(Record):
     """ISO 8601: ``2100-12-31`` or ``2100-12-31 23:59:00``."""
 
 
+class IntervalAnswer(Record):
+    """A span of weeks and days, in any usual notation (``29 weeks, 2 days``, ``(29, 2)``, ``29w2d``)."""
+
+    kind: Literal["interval"] = "interval"
+    days: int
+    """The whole span in days."""
+
+
 class RowsAnswer(Record):
     """The rows of a query: a scalar, a column or a table, compared by value.
 
@@ -91,8 +99,72 @@ class UnanswerableAnswer(Record):
     kind: Literal["unanswerable"] = "unanswerable"
 
 
+ValueAnswer = Annotated[
+    IntegerAnswer
+    | RealAnswer
+    | BooleanAnswer
+    | StringAnswer
+    | DateAnswer
+    | IntervalAnswer
+    | RowsAnswer
+    | UnanswerableAnswer,
+    Field(discriminator="kind"),
+]
+"""A reference that is compared with the submitted value alone."""
+
+
+class OutputsAnswer(Record):
+    """What a submitted program must give for hidden inputs.
+
+    Graded are the outputs that a fresh sandbox returned: a list of ``{"value": ...}`` or ``{"error": ...}``, one per
+    input. The expected outputs stay on the host.
+    """
+
+    kind: Literal["outputs"] = "outputs"
+    inputs: tuple[JsonValue, ...]
+    """Hidden inputs, one per case; the sandbox sees them only after submission."""
+    outputs: tuple[JsonValue, ...]
+    """Expected outputs, as JSON."""
+    rel_tol: float = 1e-6
+    """Accepted difference of numbers that are not whole, as a share of the expected one."""
+
+
+class PredictionsAnswer(Record):
+    """A probability for every row of a test set; right when the ranking is at least as good as ``bar``."""
+
+    kind: Literal["predictions"] = "predictions"
+    labels: dict[str, bool]
+    """Outcome by row name; every row must be predicted, no other may be."""
+    bar: float
+    """Smallest accepted area under the ROC curve; above 0.5."""
+
+
+class StateAnswer(Record):
+    """What must have been created on a server, and what must be answered beside it.
+
+    Graded is ``{"value": ..., "created": [...]}``: the submitted value and the resources that a replay of the requests
+    on the host added to a pristine server.
+    """
+
+    kind: Literal["state"] = "state"
+    value: ValueAnswer | None = None
+    """The right answer; ``None``: only the state counts."""
+    created: tuple[dict[str, JsonValue], ...] = ()
+    """One pattern per resource that must have been created; all leaves of a pattern must be in its resource."""
+
+
 Answer = Annotated[
-    IntegerAnswer | RealAnswer | BooleanAnswer | StringAnswer | DateAnswer | RowsAnswer | UnanswerableAnswer,
+    IntegerAnswer
+    | RealAnswer
+    | BooleanAnswer
+    | StringAnswer
+    | DateAnswer
+    | IntervalAnswer
+    | RowsAnswer
+    | UnanswerableAnswer
+    | OutputsAnswer
+    | PredictionsAnswer
+    | StateAnswer,
     Field(discriminator="kind"),
 ]
 """Any reference."""

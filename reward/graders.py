@@ -7,7 +7,9 @@ contradicts its own kind raises, as an infrastructure failure, so that the sampl
 """
 
 import math
+from collections.abc import Callable
 from datetime import date, time
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -19,12 +21,20 @@ from copilot.reward.answers import (
     DateAnswer,
     Grade,
     IntegerAnswer,
+    IntervalAnswer,
+    OutputsAnswer,
+    PredictionsAnswer,
     RealAnswer,
     RowsAnswer,
+    StateAnswer,
     StringAnswer,
     UnanswerableAnswer,
 )
+from copilot.reward.intervals import read_interval
+from copilot.reward.outputs import compare_outputs
+from copilot.reward.predictions import compare_predictions
 from copilot.reward.rows import compare_rows
+from copilot.reward.state import compare_created
 from copilot.reward.values import equals_whole, read_moment, read_number, read_text
 
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
@@ -43,21 +53,7 @@ def grade(answer: Answer, submitted: JsonValue) -> Grade:
     Raises:
         InfrastructureError: The reference itself is malformed (boundary ``grader``).
     """
-    match answer:
-        case IntegerAnswer():
-            return grade_integer(answer, submitted)
-        case RealAnswer():
-            return grade_real(answer, submitted)
-        case BooleanAnswer():
-            return grade_boolean(answer, submitted)
-        case StringAnswer():
-            return grade_string(answer, submitted)
-        case DateAnswer():
-            return grade_date(answer, submitted)
-        case RowsAnswer():
-            return grade_rows(answer, submitted)
-        case UnanswerableAnswer():
-            return grade_unanswerable(answer, submitted)
+    return _GRADERS[type(answer)](answer, submitted)
 
 
 def grade_integer(answer: IntegerAnswer, submitted: JsonValue) -> Grade:
@@ -148,6 +144,38 @@ def _at_granularity(
     return day, clock.replace(second=0) if to_minute else clock
 
 
+def grade_interval(answer: IntervalAnswer, submitted: JsonValue) -> Grade:
+    """Spans are equal as numbers of days; a bare number is no span, since its unit is not said."""
+    days = read_interval(submitted)
+    if days is None:
+        return _wrong(f"{show(submitted)} is no span of weeks and days")
+    return _verdict(days == answer.days, f"{days} days", f"{answer.days} days")
+
+
+def grade_outputs(answer: OutputsAnswer, submitted: JsonValue) -> Grade:
+    """The outputs of a fresh sandbox for the hidden inputs; see :mod:`copilot.reward.outputs`."""
+    fault = compare_outputs(answer.outputs, submitted, rel_tol=answer.rel_tol)
+    return Grade(correct=True, reason=f"{len(answer.outputs)} outputs agree") if fault is None else _wrong(fault)
+
+
+def grade_predictions(answer: PredictionsAnswer, submitted: JsonValue) -> Grade:
+    """Area under the ROC curve over all rows; see :mod:`copilot.reward.predictions`."""
+    correct, reason = compare_predictions(answer.labels, submitted, bar=answer.bar)
+    return Grade(correct=correct, reason=reason)
+
+
+def grade_state(answer: StateAnswer, submitted: JsonValue) -> Grade:
+    """What was created, one resource per pattern and none besides, and the value beside it."""
+    if not isinstance(submitted, dict):
+        return _wrong(f"{show(submitted)} is no record of a server's state")
+    fault = compare_created(answer.created, submitted.get("created"))
+    if fault is not None:
+        return _wrong(fault)
+    if answer.value is None:
+        return Grade(correct=True, reason="the state is as it should be")
+    return grade(answer.value, submitted.get("value"))
+
+
 def grade_rows(answer: RowsAnswer, submitted: JsonValue) -> Grade:
     """The rows of a query by value; see :mod:`copilot.reward.rows` for the forms that are read."""
     fault = compare_rows(answer.rows, submitted, ordered=answer.ordered, rel_tol=answer.rel_tol)
@@ -186,3 +214,18 @@ def _verdict(correct: bool, submitted: object, reference: object) -> Grade:
 
 def _wrong(reason: str) -> Grade:
     return Grade(correct=False, reason=reason)
+
+
+_GRADERS: dict[type, Callable[[Any, JsonValue], Grade]] = {
+    IntegerAnswer: grade_integer,
+    RealAnswer: grade_real,
+    BooleanAnswer: grade_boolean,
+    StringAnswer: grade_string,
+    DateAnswer: grade_date,
+    IntervalAnswer: grade_interval,
+    RowsAnswer: grade_rows,
+    UnanswerableAnswer: grade_unanswerable,
+    OutputsAnswer: grade_outputs,
+    PredictionsAnswer: grade_predictions,
+    StateAnswer: grade_state,
+}

@@ -13,8 +13,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar
 
+from pydantic import JsonValue
+
 from copilot.config import Record
 from copilot.envs.actions import Action, ExecuteCode, Submit
+from copilot.envs.sandboxes.base import Sandbox, SandboxBackend
 from copilot.envs.task import Task, WorkedExample
 from copilot.errors import DataError, did_you_mean
 from copilot.reward.answers import UNANSWERABLE, UnanswerableAnswer
@@ -71,6 +74,9 @@ class Source(ABC):
     reproduced_floor: ClassVar[Fraction] = Fraction(1)
     """Least share of kept tasks whose program gives the reference; below 1 only for upstream's own answers."""
 
+    stateful: ClassVar[bool] = False
+    """Whether a sandbox's past counts in :meth:`evidence`, so that a check gives every task one of its own."""
+
     @property
     def credentialed(self) -> bool:
         """Whether the data found here is under a data use agreement; see DESIGN decision 14."""
@@ -107,6 +113,23 @@ class Source(ABC):
     @abstractmethod
     def worked_example(self) -> WorkedExample:
         """A solved question that is in no split."""
+
+    async def evidence(self, task: Task, submitted: JsonValue, sandbox: Sandbox, backend: SandboxBackend) -> JsonValue:
+        """What the grader is given: the submitted value, unless the answer's kind needs more than that.
+
+        Code is run on its hidden inputs in a fresh sandbox here, and a server's state is rebuilt from its requests.
+        Whatever the policy did, this returns JSON that can be graded; it raises for infrastructure alone.
+
+        Args:
+            task: The question.
+            submitted: Hostile JSON.
+            sandbox: The episode's own sandbox.
+            backend: Opens fresh ones.
+
+        Raises:
+            InfrastructureError: A sandbox failed; the sample is masked.
+        """
+        return submitted
 
     def demonstration(self, task: Task) -> tuple[Action, ...]:
         """The actions by which the ``reference`` teacher solves the task in the real environment."""
