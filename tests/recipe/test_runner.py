@@ -22,8 +22,12 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
+# A shell starts background jobs, such as this test's whole run may be, with SIGINT ignored, and children inherit that.
+HEEDS_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from copilot.cli import main; main()", "run", str(path)]
+    command = [sys.executable, "-c", f"{HEEDS_INTERRUPTS}; from copilot.cli import main; main()", "run", str(path)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
