@@ -1,4 +1,4 @@
-"""The ``training:`` section of a recipe, shared by SFT, DPO and KTO; nothing heavy is imported here.
+"""The ``training:`` section of a recipe, of SFT, DPO and KTO (and, in part, of online RL); nothing heavy is imported.
 
 Sizes are global: ``batch_size`` is rows per optimiser step whatever the number of processes, so a recipe means
 the same on one CPU and on eight GPUs.
@@ -28,8 +28,8 @@ class LoraSettings(StrictModel):
     """Modules that get an adapter; ``all-linear``: every linear layer but the output head."""
 
 
-class TrainingConfig(StrictModel):
-    """How weights are moved."""
+class WeightsConfig(StrictModel):
+    """What every stage that trains shares."""
 
     method: Literal["lora", "full"] = "lora"
     """``lora``: one adapter that travels from stage to stage; ``full``: all weights."""
@@ -45,6 +45,29 @@ class TrainingConfig(StrictModel):
     """AdamW's decay."""
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradient clipping; 0: none."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third slower."""
+    deepspeed: str = ""
+    """``zero2``, ``zero3`` (the files in ``launch/deepspeed``) or a DeepSpeed JSON file; empty: plain DDP."""
+
+    def deepspeed_file(self) -> Path | None:
+        """The DeepSpeed JSON file meant, or ``None``.
+
+        Raises:
+            RecipeError: No such file.
+        """
+        if not self.deepspeed:
+            return None
+        shipped = Path(str(files("copilot.launch"))) / "deepspeed" / f"{self.deepspeed}.json"
+        path = shipped if self.deepspeed in ("zero2", "zero3") else Path(self.deepspeed)
+        if not path.is_file():
+            raise RecipeError(f"no DeepSpeed file {str(path)!r}", where="training.deepspeed", remedy="zero2 or zero3")
+        return path
+
+
+class TrainingConfig(WeightsConfig):
+    """How weights are moved over rows of a file."""
+
     epochs: PositiveFloat = 1.0
     """Passes over the rows."""
     max_steps: int = Field(default=0, ge=0)
@@ -57,10 +80,6 @@ class TrainingConfig(StrictModel):
     """Longest row; see ``too_long``."""
     too_long: Literal["drop", "truncate"] = "drop"
     """What happens to longer rows: left out, or cut at the end. Both are counted."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third slower."""
-    deepspeed: str = ""
-    """``zero2``, ``zero3`` (the files in ``launch/deepspeed``) or a DeepSpeed JSON file; empty: plain DDP."""
     save_every_steps: int = Field(default=50, ge=0)
     """Resumable checkpoint every so many steps; 0: none."""
     logging_steps: PositiveInt = 1
@@ -84,20 +103,6 @@ class TrainingConfig(StrictModel):
     def steps(self, rows: int) -> int:
         """Optimiser steps over ``rows`` rows; the last step is always a full one."""
         return self.max_steps or max(1, math.ceil(rows * self.epochs / self.batch_size))
-
-    def deepspeed_file(self) -> Path | None:
-        """The DeepSpeed JSON file meant, or ``None``.
-
-        Raises:
-            RecipeError: No such file.
-        """
-        if not self.deepspeed:
-            return None
-        shipped = Path(str(files("copilot.launch"))) / "deepspeed" / f"{self.deepspeed}.json"
-        path = shipped if self.deepspeed in ("zero2", "zero3") else Path(self.deepspeed)
-        if not path.is_file():
-            raise RecipeError(f"no DeepSpeed file {str(path)!r}", where="training.deepspeed", remedy="zero2 or zero3")
-        return path
 
 
 class DpoSettings(StrictModel):

@@ -23,7 +23,7 @@ from copilot.errors import RecipeError
 from copilot.policy.factory import Weights
 from copilot.stages.base import StageContext
 from copilot.training.checkpoints import MarkComplete, last_complete, remove_partial, step_of
-from copilot.training.config import TrainingConfig
+from copilot.training.config import TrainingConfig, WeightsConfig
 from copilot.training.engine import EngineCheck, prepare_deepspeed_on_cpu
 from copilot.training.order import PlannedOrder, row_order
 from copilot.training.recording import ProgressBar, Recorder, cut_losses
@@ -232,7 +232,7 @@ def common_arguments(ctx: StageContext, training: TrainingConfig, steps: int, *,
     }
 
 
-def training_dtype(ctx: StageContext, training: TrainingConfig) -> torch.dtype:
+def training_dtype(ctx: StageContext, training: WeightsConfig) -> torch.dtype:
     """Weights' type: what the recipe says, else bfloat16 on a GPU and float32 on a CPU."""
     if ctx.model.dtype != "auto":
         dtype: torch.dtype = getattr(torch, ctx.model.dtype)

@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from copilot.errors import ModelError
 from copilot.policy.factory import Weights
-from copilot.training.config import TrainingConfig
+from copilot.training.config import WeightsConfig
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 """Files that would be unpickled; never written to, nor read from, a folder of weights."""
 
 
-def load_trainable(start: Weights, training: TrainingConfig, *, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
+def load_trainable(start: Weights, training: WeightsConfig, *, dtype: torch.dtype) -> PreTrainedModel | PeftModel:
     """The model a stage trains: base plus travelling or new adapter, or all weights.
 
     Args:
@@ -40,7 +40,7 @@ def load_trainable(start: Weights, training: TrainingConfig, *, dtype: torch.dty
     return get_peft_model(model, lora_config(training), autocast_adapter_dtype=not zero3)
 
 
-def lora_config(training: TrainingConfig) -> LoraConfig:
+def lora_config(training: WeightsConfig) -> LoraConfig:
     """PEFT's form of the adapter's shape."""
     lora = training.lora
     return LoraConfig(

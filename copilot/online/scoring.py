@@ -1,0 +1,47 @@
+"""Log-probabilities, entropies and values of trained tokens from one packed forward; only these reach the head."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from copilot.online.packing import Pack
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a forward says about its trained tokens."""
+
+    logps_N: Tensor
+    """Log-probabilities under the sampling distribution (temperature included), float32."""
+    entropy_N: Tensor
+    """Entropies of that distribution; with gradient only where asked for."""
+
+
+def score(model: nn.Module, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
+    """Score a pack under a causal language model (or its PEFT wrapper) as it is now."""
+    logits_NV = model(
+        input_ids=pack.input_ids_1T,
+        position_ids=pack.positions_1T,
+        attention_mask=pack.mask_11TT,
+        use_cache=False,
+        logits_to_keep=pack.sources_N,
+    ).logits[0]
+    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / pack.temperature_N[:, None]
+    norm_N = logits_NV.logsumexp(dim=-1)
+    logps_N = logits_NV.gather(1, pack.targets_N[:, None]).squeeze(1) - norm_N
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+        probabilities_NV = torch.exp(logits_NV - norm_N[:, None])
+        entropy_N = norm_N - (probabilities_NV * logits_NV).sum(-1)
+    return Scored(logps_N, entropy_N)
+
+
+def hidden_states(backbone: nn.Module, pack: Pack) -> Tensor:
+    """Last hidden states ``[N, H]`` from which the trained tokens are predicted."""
+    hidden_1TH: Tensor = backbone(
+        input_ids=pack.input_ids_1T,
+        position_ids=pack.positions_1T,
+        attention_mask=pack.mask_11TT,
+        use_cache=False,
+    ).last_hidden_state
+    return hidden_1TH[0, pack.sources_N]
