@@ -5,7 +5,9 @@ Token-exact by construction: a :class:`TokenRow` holds the ids the policy saw an
 distribution. A turn whose prompt extends the row's ids is appended to it; otherwise it opens another row.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import takewhile
 from math import isfinite
 from typing import Any, Literal, Self
 
@@ -24,6 +26,8 @@ class StopReason(StrEnum):
 
     SUBMITTED = "submitted"
     MAX_TURNS = "max_turns"
+    LOOP = "loop"
+    """The same action, or none, drew the same feedback too often in a row (``rollout.max_repeats``)."""
     CONTEXT = "context"
     """The next turn would not have fitted the model's context."""
     FAILURE = "failure"
@@ -190,3 +194,10 @@ class Trajectory(Record):
         """Whether the task was solved by ``rule``; never for masked samples."""
         right = {"submitted": self.outcome.submitted_correct, "any_attempt": self.outcome.any_attempt_correct}
         return right[rule] and not self.masked
+
+
+def trailing_repeats(turns: Sequence[Turn]) -> int:
+    """How many of the last turns, in a row, had the same action (or none) and the same feedback."""
+    marks = ((turn.action, turn.feedback) for turn in reversed(turns))
+    last = next(marks, None)
+    return 1 + sum(1 for _ in takewhile(lambda mark: mark == last, marks)) if last else 0

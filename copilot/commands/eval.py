@@ -35,6 +35,12 @@ PROTOCOLS = ("markdown", "json", "tools")
 @click.option("--url", default="", help="A running server (vllm) or an API's base URL (openai).")
 @click.option("--brief", is_flag=True, help="Short prompt without schema and example, for models trained on it.")
 @click.option("--max-turns", default=15, show_default=True, help="Model messages per episode.")
+@click.option(
+    "--max-repeats",
+    default=4,
+    show_default=True,
+    help="Turns in a row with the same action (or none) and feedback that end an episode as a loop; 0: never.",
+)
 @click.option("--max-tokens", default=256, show_default=True, help="Tokens per message.")
 @click.option("--context-length", default=8192, show_default=True, help="Context in tokens.")
 @click.option("--temperature", default=0.0, show_default=True)
@@ -87,6 +93,7 @@ def recipe_for(options: dict[str, Any]) -> dict[str, Any]:
         "rollout": {
             "prompt": prompt,
             "max_turns": options["max_turns"],
+            "max_repeats": options["max_repeats"] or None,
             "concurrency": 32,
             "sampling": {"temperature": options["temperature"], "max_tokens": options["max_tokens"]},
         },

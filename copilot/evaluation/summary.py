@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from copilot.data.trajectory import StopReason, Trajectory, Turn
+from copilot.data.trajectory import StopReason, Trajectory, Turn, trailing_repeats
 from copilot.evaluation.statistics import PairedLift, paired_lift, wilson
 
 ERROR_TYPES = (
@@ -94,8 +94,7 @@ def error_type(trajectory: Trajectory) -> str:
 
 def _loops(turns: Sequence[Turn]) -> bool:
     """The same action with the same feedback at least three times in a row."""
-    marks = [(turn.action, turn.feedback.text) for turn in turns]
-    return any(a == b == c for a, b, c in zip(marks, marks[1:], marks[2:], strict=False))
+    return any(trailing_repeats(turns[:end]) >= 3 for end in range(3, len(turns) + 1))
 
 
 def _turn_error(turn: Turn) -> str:

@@ -20,6 +20,9 @@ class RolloutConfig(StrictModel):
     """What it is told before its first turn."""
     max_turns: int = Field(default=MAX_TURNS, ge=1)
     """Model messages per episode."""
+    max_repeats: int | None = Field(default=None, ge=2)
+    """Turns in a row with the same action (or none) and the same feedback that end an episode as a loop.
+    Empty: never, as in the paper."""
     concurrency: int = Field(default=16, ge=1)
     """Episodes played at once, per rank."""
     sampling: SamplingParams = Field(default_factory=SamplingParams)

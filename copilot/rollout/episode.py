@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from copilot.data.trajectory import Failure, StopReason, Trajectory, Turn
+from copilot.data.trajectory import Failure, StopReason, Trajectory, Turn, trailing_repeats
 from copilot.envs.environment import MedAgentEnv
 from copilot.envs.prompt import Messages
 from copilot.envs.protocols import get_protocol
@@ -144,6 +144,10 @@ async def _run(player: Player, job: Job, env: MedAgentEnv, record: _Record, seed
             record.stop = StopReason.CONTEXT
             return
         done = await _turn(player, env, record, request)
+        repeats = player.config.max_repeats
+        if not done and repeats is not None and trailing_repeats(record.turns) >= repeats:
+            record.stop = StopReason.LOOP
+            return
     record.stop = StopReason.SUBMITTED if env.outcome.submitted else StopReason.MAX_TURNS
 
 

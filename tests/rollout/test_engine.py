@@ -190,6 +190,20 @@ def test_the_context_is_never_overrun(tasks: list[Task], play: Callable[..., tup
     assert tally.stops == Counter({"context": 1})
 
 
+def test_a_loop_ends_the_episode(tasks: list[Task], play: Callable[..., tuple[Tally, list[Trajectory]]]) -> None:
+    cells = ("print(1)", "print(2)", "print(2)", "print(1)", "print(1)", "print(1)", "print(1)")
+    policy = Scripted(lambda r: f"```python\n{cells[r.turn]}\n```")
+    _, [trajectory] = play([Job(tasks[0], 0)], policy, max_turns=15, max_repeats=3)
+    assert (trajectory.stop_reason, len(trajectory.turns)) == (StopReason.LOOP, 6)
+
+
+def test_turns_without_an_action_are_a_loop_whatever_they_say(
+    tasks: list[Task], play: Callable[..., tuple[Tally, list[Trajectory]]]
+) -> None:
+    _, [trajectory] = play([Job(tasks[0], 0)], Scripted(lambda r: f"hm {r.turn}"), max_turns=15, max_repeats=4)
+    assert (trajectory.stop_reason, len(trajectory.turns)) == (StopReason.LOOP, 4)
+
+
 def test_turns_run_out(tasks: list[Task], play: Callable[..., tuple[Tally, list[Trajectory]]]) -> None:
     _, [trajectory] = play([Job(tasks[0], 0)], Scripted(lambda r: "hm"), max_turns=3)
     assert trajectory.stop_reason is StopReason.MAX_TURNS
