@@ -64,7 +64,7 @@ class Submit(Record):
 
     type: Literal["submit"] = "submit"
     answer: JsonValue = None
-    """The answer itself; used when ``variable`` is empty."""
+    """The answer itself; used when ``variable`` is empty or was never set."""
     variable: str = ""
     """A Python variable whose JSON value is the answer."""
 

@@ -184,7 +184,8 @@ class MedAgentEnv:
             try:
                 answer = await self.sandbox.value(action.variable)
             except KeyError:
-                return say.invalid(f"there is no variable {action.variable!r}; set it first"), None
+                if answer is None:  # with both given, the answer itself stands in for a variable never set
+                    return say.invalid(f"there is no variable {action.variable!r}; set it first"), None
             except ValueError as error:
                 return say.invalid(f"variable {action.variable!r} cannot be submitted: {error}"), None
         verdict = await self._judge(answer)

@@ -159,6 +159,16 @@ def test_submitting_a_literal(in_env: Callable[..., Any], answer: Any, right: bo
     assert outcome.answer == answer
 
 
+@pytest.mark.parametrize(("code", "right"), [("pass", True), ("answer = 3", False)])
+def test_a_literal_stands_in_for_a_variable_never_set(in_env: Callable[..., Any], code: str, right: bool) -> None:
+    async def scenario(env: MedAgentEnv) -> MedAgentEnv:
+        await act(env, ExecuteCode(code=code))
+        await act(env, Submit(answer=2, variable="answer"))
+        return env
+
+    assert in_env(scenario).outcome.submitted_correct is right
+
+
 @pytest.mark.parametrize(("answer", "right"), [("unanswerable", True), (2, False)])
 def test_unanswerable_questions(in_env: Callable[..., Any], answer: Any, right: bool) -> None:
     async def scenario(env: MedAgentEnv) -> MedAgentEnv:
