@@ -163,7 +163,7 @@ def test_submitting_a_literal(in_env: Callable[..., Any], answer: Any, right: bo
 def test_a_literal_stands_in_for_a_variable_never_set(in_env: Callable[..., Any], code: str, right: bool) -> None:
     async def scenario(env: MedAgentEnv) -> MedAgentEnv:
         await act(env, ExecuteCode(code=code))
-        await act(env, Submit(answer=2, variable="answer"))
+        await env.step('{"action": "submit", "params": {"variable": "answer", "answer": 2}}')
         return env
 
     assert in_env(scenario).outcome.submitted_correct is right
