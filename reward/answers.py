@@ -77,8 +77,28 @@ class IntervalAnswer(Record):
     """The whole span in days."""
 
 
+class SetAnswer(Record):
+    """Values in any order; how often one is listed does not count, but none may be missing or too many."""
+
+    kind: Literal["set"] = "set"
+    values: tuple[Scalar, ...]
+    """The reference."""
+    rel_tol: float = 1e-3
+    """Accepted relative difference of numbers that are not whole."""
+
+
+class ListAnswer(Record):
+    """Values in an order that counts."""
+
+    kind: Literal["list"] = "list"
+    values: tuple[Scalar, ...]
+    """The reference."""
+    rel_tol: float = 1e-3
+    """Accepted relative difference of numbers that are not whole."""
+
+
 class RowsAnswer(Record):
-    """The rows of a query: a scalar, a column or a table, compared by value.
+    """The rows of a query: a scalar, a column or a table (with ``ordered``: an ordered one), compared by value.
 
     Rows are tuples of scalars. Numbers are equal within ``rel_tol``; texts without case; a submitted scalar is
     one row of one cell, a flat list is a column (or, when the reference is one row, that row).
@@ -106,6 +126,8 @@ ValueAnswer = Annotated[
     | StringAnswer
     | DateAnswer
     | IntervalAnswer
+    | SetAnswer
+    | ListAnswer
     | RowsAnswer
     | UnanswerableAnswer,
     Field(discriminator="kind"),
@@ -160,6 +182,8 @@ Answer = Annotated[
     | StringAnswer
     | DateAnswer
     | IntervalAnswer
+    | SetAnswer
+    | ListAnswer
     | RowsAnswer
     | UnanswerableAnswer
     | OutputsAnswer

@@ -22,10 +22,12 @@ from copilot.reward.answers import (
     Grade,
     IntegerAnswer,
     IntervalAnswer,
+    ListAnswer,
     OutputsAnswer,
     PredictionsAnswer,
     RealAnswer,
     RowsAnswer,
+    SetAnswer,
     StateAnswer,
     StringAnswer,
     UnanswerableAnswer,
@@ -33,7 +35,7 @@ from copilot.reward.answers import (
 from copilot.reward.intervals import read_interval
 from copilot.reward.outputs import compare_outputs
 from copilot.reward.predictions import compare_predictions
-from copilot.reward.rows import compare_rows
+from copilot.reward.rows import compare_rows, compare_sets
 from copilot.reward.state import compare_created
 from copilot.reward.values import equals_whole, read_moment, read_number, read_text
 
@@ -176,6 +178,19 @@ def grade_state(answer: StateAnswer, submitted: JsonValue) -> Grade:
     return grade(answer.value, submitted.get("value"))
 
 
+def grade_set(answer: SetAnswer, submitted: JsonValue) -> Grade:
+    """The same values, each at least once; a single value may stand for the list of it."""
+    fault = compare_sets(answer.values, submitted, rel_tol=answer.rel_tol)
+    return Grade(correct=True, reason="same values") if fault is None else _wrong(fault)
+
+
+def grade_list(answer: ListAnswer, submitted: JsonValue) -> Grade:
+    """The same values in the same order."""
+    rows = tuple((value,) for value in answer.values)
+    fault = compare_rows(rows, submitted, ordered=True, rel_tol=answer.rel_tol)
+    return Grade(correct=True, reason="same list") if fault is None else _wrong(fault)
+
+
 def grade_rows(answer: RowsAnswer, submitted: JsonValue) -> Grade:
     """The rows of a query by value; see :mod:`copilot.reward.rows` for the forms that are read."""
     fault = compare_rows(answer.rows, submitted, ordered=answer.ordered, rel_tol=answer.rel_tol)
@@ -223,6 +238,8 @@ _GRADERS: dict[type, Callable[[Any, JsonValue], Grade]] = {
     StringAnswer: grade_string,
     DateAnswer: grade_date,
     IntervalAnswer: grade_interval,
+    SetAnswer: grade_set,
+    ListAnswer: grade_list,
     RowsAnswer: grade_rows,
     UnanswerableAnswer: grade_unanswerable,
     OutputsAnswer: grade_outputs,

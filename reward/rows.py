@@ -54,6 +54,28 @@ def compare_rows(
     return _compare_multisets(wanted, got, rel_tol)
 
 
+def compare_sets(reference: Sequence[object], submitted: object, *, rel_tol: float) -> str | None:
+    """The first difference of two sets of values in a few words, or ``None``; repetitions do not count.
+
+    Args:
+        reference: Right values.
+        submitted: Hostile JSON: a list of values, of one-cell rows or of one-cell objects, or a single value.
+        rel_tol: Accepted difference of numbers that are not whole, as a share of the reference.
+    """
+    rows = _as_rows(submitted, ((None,),))
+    if rows is None or any(len(row) != 1 or not _is_scalar(row[0]) for row in rows):
+        return "no list of values"
+    wanted = list(dict.fromkeys(_read_cell(value) for value in reference))
+    got = list(dict.fromkeys(_read_cell(row[0]) for row in rows))
+    if len(got) > 2 * len(wanted) + 10:
+        return f"{len(got)} different values instead of {len(wanted)}"
+    unknown = [value for value in got if not any(_same_cell(w, value, rel_tol) for w in wanted)]
+    missing = [value for value in wanted if not any(_same_cell(value, g, rel_tol) for g in got)]
+    if unknown or missing:
+        return f"{len(missing)} of {len(wanted)} values are missing, {len(unknown)} are too many"
+    return None
+
+
 def _as_rows(submitted: object, reference: Sequence[Sequence[object]]) -> list[Sequence[object]] | None:
     if not isinstance(submitted, list | tuple):
         return [(submitted,)] if _is_scalar(submitted) else None

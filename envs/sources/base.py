@@ -31,7 +31,9 @@ class Download(Record):
     path: str
     """Where it goes under ``$MED_COPILOT_DATA``; with the name the source looks for."""
     sha256: str = ""
-    """SHA-256 of the bytes; empty only where ``sums`` lists it."""
+    """SHA-256 of the bytes; empty only where ``git_blob`` or ``sums`` stands for it."""
+    git_blob: str = ""
+    """Id of the file in its git repository (SHA-1 of a header and the bytes), for files known by it alone."""
     sums: str = ""
     """The publisher's own list of SHA-256 sums (``SHA256SUMS.txt``), for files whose sum is not known here."""
     licence: str

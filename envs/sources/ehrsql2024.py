@@ -10,24 +10,27 @@ decimals: a single number is accepted within half a unit of the last one.
 """
 
 import ast
-import csv
 import functools
-import gzip
-import hashlib
 import json
-import os
-import re
+import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 from copilot.envs import feedback
-from copilot.envs.actions import ActionName, ExecuteCode, Submit
+from copilot.envs.actions import ExecuteCode, Submit
+from copilot.envs.csv_tables import database_of, schema
+from copilot.envs.data_folder import existing, find_files, find_folder, read_json
+from copilot.envs.ehrsql.questions import MALFORMED
+from copilot.envs.ehrsql.source import PERMITTED
+from copilot.envs.ehrsql.sql import NULL, clean_sql, kind_of, masked, template_key
 from copilot.envs.sandboxes.base import CellResult
-from copilot.envs.sources.base import Source
-from copilot.envs.sqlite_files import build_once, cache_folder, open_readonly, preamble, run_trusted
+from copilot.envs.sources.base import Download, Source
+from copilot.envs.sqlite_files import open_readonly, preamble, run_trusted
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError
 from copilot.reward.answers import Answer, RowsAnswer, Scalar, UnanswerableAnswer
@@ -46,9 +49,6 @@ TABLES = (
 )  # fmt: skip
 """Tables of the database."""
 
-NULL = "null"
-"""Upstream's mark of an unanswerable question."""
-
 _UPSTREAM_CUT = 100
 _ROUNDING = 0.00051
 _REL_TOL = 1e-3
@@ -56,18 +56,25 @@ _PARTS = ("data", "label", "answer")
 _QUESTION_FORMS = ("tasks_v1.0/{split}_{part}.json", "{split}/{part}.json", "data/mimic_iv/{split}/{part}.json")
 _TABLE_FOLDERS = ("db_csv", "data/mimic_iv", ".")
 _SQLITE_FORMS = ("mimic_iv.sqlite", "data/mimic_iv/mimic_iv.sqlite", "mimic_iv.db")
-_INTEGERS = {"row_id", "subject_id", "hadm_id", "stay_id", "itemid", "transfer_id", "event_id", "age"}
-_REALS = {"valuenum", "value", "amount", "totalamount", "cost"}
-_NORMAL_RANGES = {
-    "temperature": (35.5, 38.1),
-    "sao2": (95.0, 100.0),
-    "heart_rate": (60.0, 100.0),
-    "respiration": (12.0, 18.0),
-    "systolic_bp": (90.0, 120.0),
-    "diastolic_bp": (60.0, 90.0),
-    "mean_bp": (60.0, 110.0),
+_TYPES = {
+    **dict.fromkeys(("row_id", "subject_id", "hadm_id", "stay_id", "itemid", "transfer_id", "event_id", "age"), "INT"),
+    **dict.fromkeys(("valuenum", "value", "amount", "totalamount", "cost"), "REAL"),
 }
-"""What upstream puts for ``temperature_lower`` and the like in gold SQL."""
+_INDEXED = ("subject_id", "hadm_id", "stay_id", "itemid", "icd_code", "event_id")
+_RAW = "https://raw.githubusercontent.com/glee4810/ehrsql-2024/46597893d9ffc6b9e67785b9c6dcbb06f1b62568/data/mimic_iv"
+_SHA256 = {
+    "train/data": "5831de7229fbbd3af0f22685a6c7338d2656b3a975b060ad3b5a22d0a7cc5f19",
+    "train/label": "bbfc13a6291d8677eafe4c6b25f186708f5150abf8e19788fa567ec997855ca3",
+    "train/answer": "87f5f2d1485dbf7e2f4a0ffbf1f8179516f252def642d2db9c54ba2ea0df580a",
+    "valid/data": "106fe2d679dc66daa3b2e0797fef7badd1f9264db4e64b40677ebceda736acdc",
+    "valid/label": "9addafb996119b0e4a1b05928a6d4d42f33c073fa6d72edbdf8273faa40a6db0",
+    "valid/answer": "d8339672bb752bde0bbda4ed4359db0fb64fb8d9e81cb7a782866b7cca17484b",
+    "test/data": "b694d389aaf943c2ed7d64bf62d8161b9919a3191501831e2ca767237eb44960",
+    "test/label": "307d8666440e45d35aa7852e19d32160844025592352f47a2aa0325178005450",
+    "test/answer": "98c21b3a484fa7b4ed2c79edefbafac78b5ed7d940d26e14d0e5fcba759c1f56",
+}
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,14 +96,7 @@ def find_layout() -> Layout:
     Raises:
         DataError: The variable is unset, the folder is missing, or it lacks tables; the files are named.
     """
-    remedy = f"point MED_COPILOT_DATA to the folder that holds one of: {', '.join(FOLDERS)}"
-    parent = os.environ.get("MED_COPILOT_DATA")
-    if not parent:
-        raise DataError("ehrsql2024 needs its data, and MED_COPILOT_DATA is not set", remedy=remedy)
-    roots = [root for folder in FOLDERS if (root := Path(parent).absolute() / folder).is_dir()]
-    if not roots:
-        raise DataError("no EHRSQL-2024 folder", where=parent, remedy=remedy)
-    return read_layout(roots[0])
+    return read_layout(find_folder("ehrsql2024", FOLDERS))
 
 
 def read_layout(root: Path) -> Layout:
@@ -108,12 +108,14 @@ def read_layout(root: Path) -> Layout:
     questions = {}
     for split in EhrSql2024.splits:
         for form in _QUESTION_FORMS:
-            found = [_existing(root / form.format(split=split, part=part)) for part in _PARTS]
+            found = [existing(root / form.format(split=split, part=part)) for part in _PARTS]
             if all(found):
                 questions[split] = tuple(path for path in found if path)
                 break
     database = next((root / form for form in _SQLITE_FORMS if (root / form).is_file()), None)
-    tables = {} if database else _csv_tables(root)
+    remedy = "put the missing files (CSV, plain or .gz) there, or upstream's mimic_iv.sqlite into the folder"
+    folders = [root / folder for folder in _TABLE_FOLDERS]
+    tables = {} if database else find_files(folders, TABLES, what="the EHRSQL-2024 database", remedy=remedy)
     if not questions:
         raise DataError(
             "no questions in the EHRSQL-2024 folder",
@@ -124,68 +126,10 @@ def read_layout(root: Path) -> Layout:
     return Layout(root, questions, tables, database)
 
 
-def _existing(path: Path) -> Path | None:
-    return next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
-
-
-def _csv_tables(root: Path) -> dict[str, Path]:
-    """CSV files by table, from the folder that has most of them; all must be there."""
-    found = [
-        {table: path for table in TABLES if (path := _existing(root / folder / f"{table}.csv"))}
-        for folder in _TABLE_FOLDERS
-    ]
-    best = max(found, key=len)
-    missing = [f"{table}.csv.gz" for table in TABLES if table not in best]
-    if missing:
-        where = next(iter(best.values())).parent if best else root
-        raise DataError(
-            f"the EHRSQL-2024 database lacks {len(missing)} of {len(TABLES)} tables: {', '.join(missing)}",
-            where=where,
-            remedy="put the missing files (CSV, plain or .gz) there, or upstream's mimic_iv.sqlite into the folder",
-        )
-    return best
-
-
-def _open(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else open(path, newline="")
-
-
 @functools.cache
 def _database(layout_root: Path) -> Path:
     layout = read_layout(layout_root)
-    if layout.database:
-        return layout.database
-    digest = hashlib.sha256()
-    for table in TABLES:
-        digest.update(table.encode() + hashlib.sha256(layout.tables[table].read_bytes()).digest())
-    target = cache_folder() / "data" / "ehrsql2024" / digest.hexdigest()[:16] / "ehr.db"
-    return build_once(target, functools.partial(_load, tables=layout.tables))
-
-
-def _load(con: sqlite3.Connection, *, tables: dict[str, Path]) -> None:
-    for table, path in tables.items():
-        with _open(path) as file:
-            rows = csv.reader(file)
-            names = next(rows)
-            con.execute(f"CREATE TABLE {table} ({', '.join(f'{name} {_affinity(name)}' for name in names)})")
-            con.executemany(
-                f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})",
-                ([cell if cell != "" else None for cell in row] for row in rows),
-            )
-            for name in ("subject_id", "hadm_id", "stay_id", "itemid", "icd_code", "event_id"):
-                if name in names:
-                    con.execute(f"CREATE INDEX {table}_{name} ON {table} ({name})")
-
-
-def _affinity(name: str) -> str:
-    return "INT" if name in _INTEGERS else "REAL" if name in _REALS else "TEXT"
-
-
-def clean_sql(sql: str) -> str:
-    """Gold SQL in runnable form: white space, and numbers for upstream's names of normal ranges."""
-    for name, (low, high) in _NORMAL_RANGES.items():
-        sql = sql.replace(f"{name}_lower", str(low)).replace(f"{name}_upper", str(high))
-    return re.sub(r"\s+", " ", sql).strip()
+    return layout.database or database_of("ehrsql2024", layout.tables, _TYPES, _INDEXED)
 
 
 def parse_answer(text: str, *, where: object) -> tuple[tuple[Scalar, ...], ...]:
@@ -215,31 +159,69 @@ class EhrSql2024(Source):
     title: ClassVar[str] = "EHRSQL-2024: hospital staff's questions to the MIMIC-IV demo"
     licence: ClassVar[str] = "questions CC BY 4.0, data ODbL 1.0"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid", "test")
+    kept_floor: ClassVar[Mapping[str, Fraction]] = dict.fromkeys(splits, Fraction(98, 100))
+    reproduced_floor: ClassVar[Fraction] = Fraction(99, 100)
+    downloads: ClassVar[tuple[Download, ...]] = (
+        *(
+            Download(
+                url=f"{_RAW}/{part}.json",
+                path=f"ehrsql-2024/data/mimic_iv/{part}.json",
+                sha256=sha256,
+                licence="CC BY 4.0",
+            )
+            for part, sha256 in _SHA256.items()
+        ),
+        Download(
+            url=f"{_RAW}/mimic_iv.sqlite",
+            path="ehrsql-2024/data/mimic_iv/mimic_iv.sqlite",
+            git_blob="b1b205e0de42ad0551fa84cf402f71a994d39a48",
+            licence="ODbL 1.0",
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._drops: dict[tuple[Path, ...], Counter[str]] = {}
 
     def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
         """Questions of a split in upstream's order; ``seed`` changes nothing."""
         layout = find_layout()
+        paths = self._paths(layout, split)
+        data, labels, answers = map(read_json, paths)
+        items = data.get("data") if isinstance(data, dict) else None
+        if not isinstance(items, list) or not isinstance(labels, dict) or not isinstance(answers, dict):
+            raise DataError("no questions in upstream's form", where=paths[0].parent, remedy="get the files anew")
+        database, kept, drops = _database(layout.root), 0, Counter[str]()
+        context = describe(database)
+        with open_readonly(database) as con:
+            for number, item in enumerate(items, start=1):
+                if kept == limit:
+                    return
+                fault = _fault(item, labels, answers)
+                if fault is not None:
+                    drops[fault] += 1
+                    _log.warning("%s, item %d skipped: %s", paths[0], number, fault)
+                    continue
+                kept += 1
+                sql = clean_sql(labels[item["id"]])
+                answer = _answer(con, sql, answers[item["id"]], where=paths[2])
+                yield _task(split, item, sql, answer, context)
+        self._drops[paths] = drops
+
+    def dropped(self, split: str) -> Mapping[str, int]:
+        """Items that are not what they should be."""
+        paths = self._paths(find_layout(), split)
+        if paths not in self._drops:
+            for _ in self.tasks(split):
+                pass
+        return self._drops[paths]
+
+    def _paths(self, layout: Layout, split: str) -> tuple[Path, ...]:
         if split not in self.splits:
             raise DataError(f"{self.name} has no split {split!r}", remedy=f"one of {', '.join(self.splits)}")
         if split not in layout.questions:
             wanted = ", ".join(_QUESTION_FORMS[2].format(split=split, part=part) for part in _PARTS)
             raise DataError(f"no {split} questions here", where=layout.root, remedy=f"add upstream's {wanted}")
-        data, labels, answers = (_read_json(path) for path in layout.questions[split])
-        context = describe(_database(layout.root))
-        with open_readonly(_database(layout.root)) as con:
-            for number, item in enumerate(data["data"]):
-                if limit is not None and number >= limit:
-                    return
-                key = item["id"]
-                if key not in labels or key not in answers:
-                    raise DataError(
-                        f"question {key!r} has no SQL or answer",
-                        where=layout.questions[split][1],
-                        remedy="get the files anew",
-                    )
-                sql = clean_sql(labels[key])
-                answer = _answer(con, sql, answers[key], where=layout.questions[split][2])
-                yield _task(split, item, sql, answer, context)
+        return layout.questions[split]
 
     def files(self, task: Task) -> dict[str, Path]:
         """The database, as ``/data/ehr.db``."""
@@ -266,25 +248,22 @@ class EhrSql2024(Source):
 
 def describe(database: Path) -> str:
     """The compact schema of a database, for prompts."""
-    with open_readonly(database) as con:
-        tables = [row[0] for row in con.execute("SELECT name FROM sqlite_master WHERE type='table' ORDER BY 1")]
-        columns = {t: [c[1] for c in con.execute(f"PRAGMA table_info({t})") if c[1] != "row_id"] for t in tables}
     return "\n".join(
         [
             'SQLite database /data/ehr.db; sql("SELECT ...") runs a query. Text is lower case, times are '
             f"'YYYY-MM-DD hh:mm:ss', current_time is '{NOW}'. Every table also has row_id. Tables:",
-            *(f"{table}({', '.join(names)})" for table, names in columns.items()),
+            schema(database),
             "cost.event_id is the row_id in the table cost.event_type. Codes and items have names in the d_ tables.",
         ]
     )
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        with _open(path) as file:
-            return json.load(file)
-    except (ValueError, EOFError, gzip.BadGzipFile) as error:
-        raise DataError(f"not readable as JSON: {error}", where=path, remedy="get the file anew") from error
+def _fault(item: Any, labels: dict[str, Any], answers: dict[str, Any]) -> str | None:
+    """Why an item is no question, or ``None``."""
+    if not isinstance(item, dict) or not isinstance(item.get("question"), str) or not isinstance(item.get("id"), str):
+        return MALFORMED
+    known = (isinstance(part.get(item["id"]), str) for part in (labels, answers))
+    return None if all(known) else "no SQL or answer"
 
 
 def _answer(con: sqlite3.Connection, sql: str, gold: str, *, where: Path) -> Answer:
@@ -312,9 +291,9 @@ def _task(split: str, item: dict[str, Any], sql: str, answer: Answer, context: s
         split=split,
         question=item["question"],
         context=context,
-        template=item.get("template", ""),
-        category="unanswerable" if unanswerable else "answerable",
-        permitted=(ActionName.REQUEST_INFO, ActionName.EXECUTE_CODE, ActionName.DEBUG, ActionName.SUBMIT),
+        template=template_key(masked(item["question"] if unanswerable else sql)),
+        category="unanswerable" if unanswerable else kind_of(sql),
+        permitted=PERMITTED,
         reference=Reference(answer=answer, program="" if unanswerable else f"answer = sql({json.dumps(sql)})"),
         metadata={"upstream_id": item["id"], "sql": "" if unanswerable else sql},
     )

@@ -154,7 +154,7 @@ def test_missing_tables_are_one_error_that_names_them(tmp_path: Path) -> None:
 def test_missing_folder_split_and_variable_are_clear(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    with pytest.raises(DataError, match="no EHRSQL-2024 folder"):
+    with pytest.raises(DataError, match="no folder with ehrsql2024's data"):
         next(SOURCE.tasks("train"))
     monkeypatch.delenv("MED_COPILOT_DATA")
     with pytest.raises(DataError, match="MED_COPILOT_DATA is not set"):
@@ -178,7 +178,10 @@ def test_broken_questions_name_the_file(demo: Path) -> None:
     with pytest.raises(DataError, match="not readable as JSON"):
         list(SOURCE.tasks("train"))
     write_json(label, {"q1": "SELECT 1"})
-    with pytest.raises(DataError, match="'q2' has no SQL or answer"):
+    assert [task.id for task in SOURCE.tasks("train")] == ["ehrsql2024/train/q1"]
+    assert SOURCE.dropped("train") == {"no SQL or answer": len(QUESTIONS) - 1}
+    write_json(label, ["q1"])
+    with pytest.raises(DataError, match="no questions in upstream's form"):
         list(SOURCE.tasks("train"))
 
 

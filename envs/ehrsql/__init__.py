@@ -1,0 +1,1 @@
+"""What the sources of the EHRSQL family share: gold SQL, re-grounding of its values, typed answers."""

@@ -1,0 +1,67 @@
+"""Answer types for tables of pass rates: what a guesser would have to guess.
+
+Decided by the reference alone. Whole numbers up to :data:`SMALL` are small counts, their own class, since no grader
+can keep somebody who always says 1 from being right now and then; every other number is measured against 2 %.
+"""
+
+from collections.abc import Sequence
+
+from copilot.reward.answers import (
+    Answer,
+    BooleanAnswer,
+    IntegerAnswer,
+    ListAnswer,
+    RealAnswer,
+    RowsAnswer,
+    Scalar,
+    SetAnswer,
+    StateAnswer,
+)
+from copilot.reward.values import read_iso_cell, read_number
+
+SMALL = 50
+"""Largest small count."""
+
+MANY = 50
+"""A type with more distinct references than this has many values."""
+
+
+def type_of(answer: Answer) -> str:
+    """``boolean``, ``small count``, ``number``, ``text``, ``date``, ``set``, ``table``, ... or the answer's kind."""
+    match answer:
+        case IntegerAnswer() | RealAnswer():
+            return _of_number(answer.value)
+        case BooleanAnswer():
+            return "boolean"
+        case RowsAnswer():
+            return _of_rows(answer.rows)
+        case SetAnswer() | ListAnswer():
+            return answer.kind
+        case StateAnswer():
+            return "state" if answer.created or answer.value is None else type_of(answer.value)
+    return {"string": "text"}.get(answer.kind, answer.kind)
+
+
+def key_of(answer: Answer) -> str:
+    """Equal for references that the same submission satisfies; tolerances aside."""
+    return answer.model_dump_json(exclude={"rel_tol", "abs_tol", "lower", "upper", "unit", "bar"})
+
+
+def _of_number(value: float) -> str:
+    return "small count" if value == int(value) and 0 <= value <= SMALL else "number"
+
+
+def _of_rows(rows: Sequence[Sequence[Scalar]]) -> str:
+    if not rows:
+        return "nothing"
+    if len(rows[0]) > 1:
+        return "table"
+    if len(rows) > 1:
+        return "set"
+    cell = rows[0][0]
+    if cell is None:
+        return "nothing"
+    number = read_number(cell)
+    if number is not None and abs(number) < float("inf"):
+        return _of_number(float(number))
+    return "date" if isinstance(cell, str) and read_iso_cell(cell) is not None else "text"
