@@ -4,9 +4,10 @@ A block begins with ``<!-- NAME -->`` and ends with ``<!-- /NAME -->``; what is 
 """
 
 import json
-import re
 from pathlib import Path
 from typing import Any
+
+from copilot.report.blocks import fill_blocks, markdown_table, origin_line
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,8 +44,8 @@ def quickstart() -> str:
     )
     return "\n\n".join(
         [
-            _table(head, rows),
-            _table(["lift in submitted success", "episodes", "points", "95 % interval"], lifts),
+            markdown_table(head, rows),
+            markdown_table(["lift in submitted success", "episodes", "points", "95 % interval"], lifts),
             origin,
         ]
     )
@@ -54,19 +55,7 @@ def benchmark(name: str) -> str:
     """The summary of ``benchmarks/results/NAME.json``."""
     record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     rows = [[key, f"{value:.4g}"] for key, value in record["summary"].items()]
-    origin = (
-        f"`{record['command']}` at {record['commit']}, {record['machine']}, seed {record['seed']}, {record['date']}."
-    )
-    return f"{_table(['figure', 'value'], rows)}\n\n{origin}"
-
-
-def fill(path: Path, blocks: dict[str, str]) -> None:
-    """Replace each block that ``path`` has."""
-    text = path.read_text(encoding="utf-8")
-    for name, body in blocks.items():
-        pattern = re.compile(rf"<!-- {name} -->.*?<!-- /{name} -->", re.DOTALL)
-        text = pattern.sub(lambda _, name=name, body=body: f"<!-- {name} -->\n{body}\n<!-- /{name} -->", text)
-    path.write_text(text, encoding="utf-8")
+    return f"{markdown_table(['figure', 'value'], rows)}\n\n{origin_line(record)}"
 
 
 def main() -> None:
@@ -77,13 +66,8 @@ def main() -> None:
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         blocks[path.stem] = benchmark(path.stem)
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        fill(path, blocks)
+        fill_blocks(path, blocks)
     print("filled:", ", ".join(blocks))
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _rate(rate: dict[str, Any]) -> str:

@@ -73,6 +73,21 @@ def find_overlap(samples: Iterable[Sample], held_out: Iterable[Task], *, n: int 
     return overlap
 
 
+def task_overlap(train: Iterable[Task], held_out: Iterable[Task], *, n: int = 10) -> dict[str, int]:
+    """What training and held-out tasks have in common: equal questions, and ``n`` words in a row beside them."""
+    tasks = list(held_out)
+    shared = {gram for context in {task.context for task in tasks} for gram in ngrams(context, n)}
+    asked, grams, count = set(), set[tuple[str, ...]](), 0
+    for task in train:
+        count += 1
+        text = words(task.question)
+        asked.add(text)
+        grams |= _ngrams(text, n)
+    same = [task for task in tasks if words(task.question) in asked]
+    near = [task for task in tasks if words(task.question) not in asked and (ngrams(task.question, n) - shared) & grams]
+    return {"train": count, "held_out": len(tasks), "same_question": len(same), "shared_ngram": len(near)}
+
+
 def words(text: str) -> tuple[str, ...]:
     """The words of a text, lower case, without punctuation."""
     return tuple(re.findall(r"\w+", text.lower()))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from copilot.data.rows_file import read_rows
 from copilot.data.store import read_trajectories
 from copilot.data.trajectory import Trajectory
-from copilot.envs.sources.base import get_source, source_names
+from copilot.envs.data_use import is_closed
+from copilot.envs.sources.base import source_names
 from copilot.errors import DataError
 from copilot.version import SCHEMA_VERSION, __version__
 
@@ -57,14 +58,14 @@ def export_trajectories(stores: Sequence[str | Path], target: str | Path, *, dat
     Raises:
         DataError: A store that cannot be read, or data that must stay home.
     """
-    found = (_checked(t, t.source, data_use_reason) for store in stores for t in read_trajectories(store))
+    found = (_checked(t, t.source, t.task_id, data_use_reason) for store in stores for t in read_trajectories(store))
     return _write((to_record(trajectory) for trajectory in found), trajectory_schema(), Path(target), data_use_reason)
 
 
 def export_rows(rows: str | Path, target: str | Path, *, data_use_reason: str = "") -> int:
     """Write a build stage's rows file; see :func:`export_trajectories`."""
     columns = next(read_rows(rows)).keys()
-    found = (_checked(row, row["task_id"].split("/")[0], data_use_reason) for row in read_rows(rows))
+    found = (_checked(row, row["task_id"].split("/")[0], row["task_id"], data_use_reason) for row in read_rows(rows))
     return _write(found, _row_schema(columns), Path(target), data_use_reason)
 
 
@@ -135,9 +136,9 @@ def _row_schema(columns: Iterable[str]) -> "pyarrow.Schema":
     return pa.schema({name: kinds[ROW_COLUMNS[name]] for name in columns})
 
 
-def _checked(item: Any, source: str, reason: str) -> Any:
-    """The item, if its source's data may leave the house."""
-    if not reason and (source not in source_names() or get_source(source).credentialed):
+def _checked(item: Any, source: str, task_id: str, reason: str) -> Any:
+    """The item, if its task's data may leave the house."""
+    if not reason and is_closed(source, task_id):
         known = "is under a data use agreement" if source in source_names() else "is unknown here"
         raise DataError(
             f"source {source!r} {known}; its data is not exported",

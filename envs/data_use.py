@@ -15,21 +15,27 @@ def marked(key: str, credentialed: bool) -> str:
     return MARK + key if credentialed else key
 
 
-def is_closed(task_id: str) -> bool:
-    """Whether a task, or what was recorded of it, must not leave the house."""
+def is_closed(source: str, task_id: str) -> bool:
+    """Whether a task, or what was recorded of it, must not leave the house; an unknown source is taken for closed."""
     from copilot.envs.sources.base import get_source, source_names
 
-    name, _, rest = task_id.partition("/")
-    if rest.rpartition("/")[2].startswith(MARK):
+    if task_id.rpartition("/")[2].startswith(MARK):
         return True
-    return name not in source_names() or get_source(name).credentialed
+    return source not in source_names() or get_source(source).credentialed
 
 
-def closed_sources(task_ids: Iterable[str]) -> list[str]:
-    """The sources of those tasks that must not leave the house, sorted."""
-    seen: dict[str, bool] = {}
-    for task_id in task_ids:
-        name = task_id.partition("/")[0]
-        if not seen.get(name):
-            seen[name] = is_closed(task_id)
-    return sorted(name for name, closed in seen.items() if closed)
+def closed_sources(tasks: Iterable[tuple[str, str]]) -> list[str]:
+    """The sources, sorted, of which some task must not leave the house.
+
+    Args:
+        tasks: Pairs of a source and a task id.
+    """
+    closed: set[str] = set()
+    known: dict[tuple[str, bool], bool] = {}
+    for source, task_id in tasks:
+        kind = (source, task_id.rpartition("/")[2].startswith(MARK))
+        if kind not in known:
+            known[kind] = is_closed(source, task_id)
+        if known[kind]:
+            closed.add(source)
+    return sorted(closed)

@@ -3,9 +3,13 @@
 A suite is a file; its SHA-256 is its identity and is recorded with every evaluation. Reading streams, names the line
 of anything malformed, skips and counts it; a file without a single good task is an error. Cuts are deterministic and
 balanced over the question templates of each split.
+
+A suite over data that is not ours to ship is shipped as its cuts (``NAME.cuts.json``) with the hash that they give: it
+is built from the user's own data when it is asked for, and is the frozen suite only when the hash is the frozen one.
 """
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from copilot.config import Record, StrictModel
 from copilot.envs.sources.base import get_source
+from copilot.envs.sqlite_files import cache_folder
 from copilot.envs.task import Task
 from copilot.errors import DataError, did_you_mean
 
@@ -49,6 +54,12 @@ class Cut(StrictModel):
     """Question templates to take, by name or by what stands before the ``/``; empty: all of them."""
     pool: int | None = None
     """How many tasks of the split are looked at; by default the size the source gives."""
+    template_buckets: tuple[int, int] = (0, 100)
+    """Half-open range of the hundredths, by a hash of source and template, whose templates are taken."""
+    task_buckets: tuple[int, int] = (0, 100)
+    """The same by a hash of the task's id."""
+    as_split: str = ""
+    """Split the tasks have in the suite; empty: the source's own."""
 
 
 def find_suite(name_or_path: str | Path) -> Path:
@@ -63,9 +74,38 @@ def find_suite(name_or_path: str | Path) -> Path:
     shipped = SHIPPED / f"{name_or_path}.jsonl"
     if shipped.is_file():
         return shipped
-    known = [suite.stem for suite in SHIPPED.glob("*.jsonl")]
+    if (SHIPPED / f"{name_or_path}.cuts.json").is_file():
+        return built_suite(str(name_or_path))
+    known = [suite.name.split(".")[0] for suite in SHIPPED.glob("*.json*") if suite.name != "hashes.json"]
     hint = did_you_mean(str(name_or_path), known) if known else "no suite is shipped"
     raise DataError(f"no suite {str(name_or_path)!r}", remedy=f"give a .jsonl file or a name; {hint}")
+
+
+def built_suite(name: str) -> Path:
+    """A suite that is shipped as cuts, built from the user's data into the cache; built again only when that changes.
+
+    Raises:
+        DataError: A source's data is missing.
+    """
+    tasks = without_leaks(build_suite(cuts_of(name)))
+    path = cache_folder() / "suites" / f"{name}.jsonl"
+    write_suite(path, tasks)
+    frozen, found = frozen_hashes().get(name), suite_hash(path)
+    if frozen != found:
+        _log.warning("suite %s is not the frozen one (sha256 %s, frozen %s): your data differs", name, found, frozen)
+    return path
+
+
+def cuts_of(name: str) -> list[Cut]:
+    """The cuts of a suite that is shipped as such."""
+    raw = json.loads((SHIPPED / f"{name}.cuts.json").read_text(encoding="utf-8"))
+    return [Cut.model_validate(cut) for cut in raw]
+
+
+def frozen_hashes() -> dict[str, str]:
+    """Name of each shipped suite to its SHA-256."""
+    found: dict[str, str] = json.loads((SHIPPED / "hashes.json").read_text(encoding="utf-8"))
+    return found
 
 
 def read_suite(path: str | Path, *, bad_lines: list[BadLine] | None = None) -> list[Task]:
@@ -148,13 +188,29 @@ def build_suite(cuts: Sequence[Cut]) -> list[Task]:
     return [task for cut in cuts for task in _cut(cut)]
 
 
+def without_leaks(tasks: Sequence[Task]) -> list[Task]:
+    """Tasks without those training tasks that ask a held-out question word for word."""
+    held_out = {_plain(task) for task in tasks if task.split != "train"}
+    return [task for task in tasks if task.split != "train" or _plain(task) not in held_out]
+
+
+def _plain(task: Task) -> str:
+    return " ".join(task.question.lower().split())
+
+
 def _cut(cut: Cut) -> list[Task]:
     stream = get_source(cut.source).tasks(cut.split, limit=cut.pool, seed=cut.seed)
     queues: dict[tuple[str, str], list[Task]] = {}
     for task in stream:
         if cut.templates and not {task.template, task.template.split("/")[0]} & set(cut.templates):
             continue
-        queues.setdefault((task.category, task.template), []).append(task)
+        if not _within(cut.template_buckets, f"{task.source} {task.template}") or not _within(
+            cut.task_buckets, task.id
+        ):
+            continue
+        queues.setdefault((task.category, task.template), []).append(
+            task.evolve(split=cut.as_split) if cut.as_split else task
+        )
     turns = (
         queue[turn]
         for turn in range(max(map(len, queues.values()), default=0))
@@ -168,3 +224,8 @@ def _cut(cut: Cut) -> list[Task]:
             remedy="lower the count or raise pool",
         )
     return taken
+
+
+def _within(buckets: tuple[int, int], key: str) -> bool:
+    low, high = buckets
+    return low <= int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) % 100 < high

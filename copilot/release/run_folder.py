@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from copilot.data.store import read_trajectories
-from copilot.envs.sources.base import get_source
+from copilot.envs.data_use import closed_sources
 from copilot.errors import RecipeError, did_you_mean
 from copilot.models.fetch import model_card, resolve_model
 from copilot.recipe.folder import finished
@@ -53,8 +53,8 @@ def read_stage(run: Path, stage_id: str) -> FinishedStage:
         remedy = f"finish the run, or name a training stage: {', '.join(_trained(stages))}"
         raise RecipeError(f"stage {stage_id!r} has no weights", where=run, remedy=remedy)
     lineage = list(_lineage(stages, stage_id))
-    sources = _sources(run, stages, lineage)
-    check_release(recipe, sources)
+    tasks = _trained_on(run, stages, lineage)
+    check_release(recipe, tasks)
     rollout = _rollout(stages, lineage)
     info = CheckpointInfo(
         name=f"{recipe.name}-{stage_id}",
@@ -66,7 +66,7 @@ def read_stage(run: Path, stage_id: str) -> FinishedStage:
         training=tuple(
             f"{s} ({stages[s].model_dump()['type']})" for s in reversed(_trained({s: stages[s] for s in lineage}))
         ),
-        sources=tuple(sources),
+        sources=tuple(sorted({source for source, _ in tasks})),
         recipe=recipe.name,
         recipe_hash=hashlib.sha256((run / "recipe.yaml").read_bytes()).hexdigest(),
         evaluation=_evaluation(run, stages, stage_id),
@@ -75,13 +75,17 @@ def read_stage(run: Path, stage_id: str) -> FinishedStage:
     return FinishedStage(Path(outputs["weights"]), info)
 
 
-def check_release(recipe: Recipe, sources: list[str]) -> None:
+def check_release(recipe: Recipe, tasks: Iterable[tuple[str, str]]) -> None:
     """Refuse to release what was trained on credentialed data (DESIGN decision 14).
+
+    Args:
+        recipe: Knows the permission.
+        tasks: Pairs of a source and a task id.
 
     Raises:
         RecipeError: Unless the recipe says ``data_use: permitted``.
     """
-    closed = [name for name in sources if get_source(name).credentialed]
+    closed = closed_sources(tasks)
     if closed and recipe.data_use != "permitted":
         raise RecipeError(
             f"trained on credentialed data ({', '.join(closed)}), which may not leave the house",
@@ -118,14 +122,14 @@ def _lineage(stages: dict[str, StageConfig], stage_id: str) -> Iterator[str]:
         queue += stages[current].upstream()
 
 
-def _sources(run: Path, stages: dict[str, StageConfig], lineage: list[str]) -> list[str]:
-    """Task sources of the trajectories it was trained on."""
-    found: set[str] = set()
+def _trained_on(run: Path, stages: dict[str, StageConfig], lineage: list[str]) -> set[tuple[str, str]]:
+    """Source and task id of the trajectories it was trained on."""
+    found: set[tuple[str, str]] = set()
     for stage_id in lineage:
         outputs = _outputs(run, stage_id) or {}
         if "trajectories" in outputs:
-            found |= {trajectory.source for trajectory in read_trajectories(Path(outputs["trajectories"]))}
-    return sorted(found)
+            found |= {(t.source, t.task_id) for t in read_trajectories(Path(outputs["trajectories"]))}
+    return found
 
 
 def _rollout(stages: dict[str, StageConfig], lineage: list[str]) -> RolloutConfig:

@@ -103,7 +103,7 @@ def run(config: EvaluateConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.rollout.queue import open_store
 
     tasks = gather_tasks(config, where=config.id)
-    check_data_use(config.policy, (task.source for task in tasks), ctx)
+    check_data_use(config.policy, ((task.source, task.id) for task in tasks), ctx)
     store = open_store(store_address(), ctx.rank, ctx.world_size)
     by_rank = asyncio.run(_play_all(config, ctx, tasks, store))
     if not ctx.is_main:
@@ -240,6 +240,7 @@ async def _play(ctx: StageContext, policy: "Policy", adapter: str | None, play: 
 def _evaluation(config: EvaluateConfig, ctx: StageContext, tasks: Sequence["Task"]) -> dict[str, Any]:
     """Everything the report and the tables need, as JSON."""
     from copilot.data.store import read_trajectories
+    from copilot.evaluation.paper import paper_rates
     from copilot.evaluation.summary import best_label, summarize, summarize_by
 
     wanted = {task.id for task in tasks}
@@ -260,6 +261,7 @@ def _evaluation(config: EvaluateConfig, ctx: StageContext, tasks: Sequence["Task
             "by_split": summarize_by(best[label], lambda t: t.split),
             "by_source": summarize_by(best[label], lambda t: t.source),
             "by_category": summarize_by(best[label], lambda t: t.category),
+            "paper": paper_rates(best[label], {task.id: task for task in tasks}),
         }
     return {
         "model": config.policy.model if isinstance(config.policy, OpenAIConfig) else Path(ctx.model.path).name,

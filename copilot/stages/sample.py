@@ -58,7 +58,7 @@ def run(config: SampleConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.rollout.queue import JobQueue
 
     tasks = gather_tasks(config, where=config.id)
-    check_data_use(config.policy, (task.source for task in tasks), ctx)
+    check_data_use(config.policy, ((task.source, task.id) for task in tasks), ctx)
     folder = ctx.folder / "trajectories"
     wanted = [(task.id, attempt) for attempt in range(config.attempts) for task in tasks]
 
@@ -72,17 +72,22 @@ def run(config: SampleConfig, ctx: StageContext) -> dict[str, Any]:
     return _outputs(config, ctx, set(wanted), reports) if ctx.is_main else {}
 
 
-def check_data_use(policy: PolicyConfig, sources: Iterable[str], ctx: StageContext) -> None:
+def check_data_use(policy: PolicyConfig, tasks: Iterable[tuple[str, str]], ctx: StageContext) -> None:
     """Refuse to send credentialed data to a third party (DESIGN decision 14).
+
+    Args:
+        policy: Who would see the tasks.
+        tasks: Pairs of a source and a task id.
+        ctx: Knows the recipe's permission.
 
     Raises:
         RecipeError: Unless the recipe says ``data_use: permitted``.
     """
-    from copilot.envs.sources.base import get_source
+    from copilot.envs.data_use import closed_sources
 
     if not isinstance(policy, OpenAIConfig) or not policy.third_party or ctx.data_use == "permitted":
         return
-    closed = sorted(name for name in set(sources) if get_source(name).credentialed)
+    closed = closed_sources(tasks)
     if closed:
         raise RecipeError(
             f"credentialed data ({', '.join(closed)}) would be sent to a third party, {policy.url}",

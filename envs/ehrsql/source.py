@@ -68,8 +68,8 @@ class EhrSqlQuestions(Source):
             DataError: Something is missing; it is named.
         """
 
-    def read(self, path: Path, *, drops: Counter[str]) -> Iterator[Question]:
-        """The questions of a file; what is malformed is counted in ``drops``."""
+    def read(self, path: Path, split: str, *, drops: Counter[str]) -> Iterator[Question]:
+        """The questions of a file that are in a split; what is malformed is counted in ``drops``."""
         return read_questions(path, drops=drops)
 
     def unfit(self, question: Question) -> str | None:
@@ -89,20 +89,20 @@ class EhrSqlQuestions(Source):
         found = self.locate()
         path = self._file(found, split)
         context = self._context(found.database)
-        for entry in islice(self._entries(found, path), limit):
+        for entry in islice(self._entries(found, path, split), limit):
             yield self._task(split, entry, context, credentialed=found.credentialed)
 
     def dropped(self, split: str) -> Mapping[str, int]:
         """Questions without a good answer on this database, by reason."""
         found = self.locate()
         path = self._file(found, split)
-        for _ in self._entries(found, path):
+        for _ in self._entries(found, path, split):
             pass
-        return read_drops(store_of(self.name, path, found.database))
+        return read_drops(store_of(self.name, split, path, found.database))
 
-    def _entries(self, found: Located, path: Path) -> Iterator[Entry]:
+    def _entries(self, found: Located, path: Path, split: str) -> Iterator[Entry]:
         """What is kept of a file: from the cache, or made one by one and cached when all are made."""
-        store = store_of(self.name, path, found.database)
+        store = store_of(self.name, split, path, found.database)
         if store.is_file():
             yield from read_entries(store)
             return
@@ -110,7 +110,7 @@ class EhrSqlQuestions(Source):
         entries = []
         with open_readonly(found.database) as con:
             grounder = Grounder(con, self.vocabulary, self.now)
-            for question in self.read(path, drops=drops):
+            for question in self.read(path, split, drops=drops):
                 grounded = self._ground(grounder, question)
                 if isinstance(grounded, str):
                     drops[grounded] += 1
@@ -142,8 +142,8 @@ class EhrSqlQuestions(Source):
         if split not in found.questions:
             raise DataError(
                 f"no {split} questions of {self.name} here",
-                where=next(iter(found.questions.values())).parent,
-                remedy=f"add upstream's {split}.json: med-copilot tasks fetch {self.name}",
+                where=next((path.parent for path in found.questions.values()), None),
+                remedy=f"med-copilot tasks fetch {self.name} says how to get them",
             )
         return found.questions[split]
 

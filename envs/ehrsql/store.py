@@ -38,9 +38,9 @@ class Entry(Record):
     """Kind of question."""
 
 
-def store_of(source: str, questions: Path, database: Path) -> Path:
-    """The file that keeps the questions of one file on one database."""
-    made_from = content_digest({f"v{VERSION} {database}": questions})
+def store_of(source: str, split: str, questions: Path, database: Path) -> Path:
+    """The file that keeps the questions of one file and split on one database."""
+    made_from = content_digest({f"v{VERSION} {split} {database}": questions})
     return cache_folder() / "data" / source / f"questions-{made_from}.jsonl"
 
 

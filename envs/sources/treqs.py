@@ -102,7 +102,7 @@ class Treqs(EhrSqlQuestions):
         named_demo = "demo" in tables["demographic"].parent.name
         return Located(questions, database, credentialed=not named_demo or not _is_small(database))
 
-    def read(self, path: Path, *, drops: Counter[str]) -> Iterator[Question]:
+    def read(self, path: Path, split: str, *, drops: Counter[str]) -> Iterator[Question]:
         """Upstream's JSON lines."""
         malformed: list[int] = []
         for number, item in enumerate(read_json_lines(path, malformed=malformed), start=1):

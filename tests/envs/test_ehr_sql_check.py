@@ -1,6 +1,7 @@
 """``tasks check``: sound references pass in the real sandbox, unsound ones are named and change the exit code."""
 
 import asyncio
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,8 @@ from copilot.envs.sources.base import Source
 from copilot.envs.sources.ehrsql2024 import SOURCE as EHRSQL2024
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.reward.answers import Answer, IntegerAnswer, RowsAnswer, UnanswerableAnswer
+
+CHECK = importlib.import_module("copilot.commands.tasks.check")
 
 
 class Sums(Source):
@@ -74,8 +77,8 @@ def test_every_kind_of_unsound_task_is_found() -> None:
 
 
 def test_the_command_says_so_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "get_source", {"sums": Sums()}.__getitem__)
-    monkeypatch.setattr(command, "source_names", lambda: ["sums"])
+    monkeypatch.setattr(CHECK, "get_source", {"sums": Sums()}.__getitem__)
+    monkeypatch.setattr(CHECK, "source_names", lambda: ["sums"])
     sound = CliRunner().invoke(command.COMMAND, ["check", "sums", "--split", "train"])
     assert sound.exit_code == 0, sound.output
     assert "2/2" in sound.output
@@ -104,9 +107,9 @@ def test_sources_and_tasks_are_shown() -> None:
 
 def test_all_names_the_sources_whose_data_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MED_COPILOT_DATA", str(tmp_path))
-    monkeypatch.setattr(command, "get_source", {"ehrsql2024": EHRSQL2024, "sums": Sums()}.__getitem__)
-    monkeypatch.setattr(command, "source_names", lambda: ["ehrsql2024", "sums"])
+    monkeypatch.setattr(CHECK, "get_source", {"ehrsql2024": EHRSQL2024, "sums": Sums()}.__getitem__)
+    monkeypatch.setattr(CHECK, "source_names", lambda: ["ehrsql2024", "sums"])
     result = CliRunner().invoke(command.COMMAND, ["check", "--all", "--split", "train"])
     assert result.exit_code == 0, result.output
-    assert "skipped ehrsql2024: no EHRSQL-2024 folder" in result.output
+    assert "skipped ehrsql2024: no folder with ehrsql2024's data" in result.output
     assert "2/2" in result.output

@@ -183,9 +183,9 @@ def test_open_and_credentialed_databases_are_told_apart(demo: Path, upstream: Pa
     closed_ids = [task.id for task in mimic_iii.SOURCE.tasks("valid")]
     assert closed_ids[0] == "mimic_iii/valid/dua-q1"
     demo.with_name("elsewhere").rename(demo)
-    assert closed_sources(open_ids) == []
-    assert closed_sources(closed_ids) == ["mimic_iii"], "the mark outlives the data it was made from"
-    assert is_closed("somewhere/train/1"), "nobody knows that source here"
+    assert closed_sources(("mimic_iii", task_id) for task_id in open_ids) == []
+    assert closed_sources(("mimic_iii", task_id) for task_id in closed_ids) == ["mimic_iii"]
+    assert is_closed("somewhere", "somewhere/train/1"), "nobody knows that source here"
 
 
 def test_a_database_larger_than_the_demo_is_credentialed_whatever_its_folder_is_called(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_queries_that_run_forever_or_not_at_all_are_reasons(demo: Path) -> None:
         grounder = Grounder(con, mimic_iii.VOCABULARY, mimic_iii.NOW)
         endless = "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r"
         assert grounder.ground("x", "?", endless, {}) == "too slow a query"
-        assert grounder.ground("x", "?", "select nothing from nowhere", {}) == "SQL fails: no such table: nowhere"
+        assert grounder.ground("x", "?", "select a from nowhere", {}) == "SQL fails: no such table: nowhere"
         assert isinstance(grounder.ground("x", "?", "select 7", {}), Grounded)
 
 

@@ -154,9 +154,16 @@ def test_credentialed_data_stays_home(tmp_path: Path, monkeypatch: pytest.Monkey
     api = parse(SampleConfig, config(policy={"type": "openai", "model": "m"}), where="test").policy
     own = parse(SampleConfig, config(policy={"type": "openai", "model": "m", "third_party": False}), where="t").policy
     with pytest.raises(RecipeError, match=r"clinical_calc.*third party"):
-        check_data_use(api, ["clinical_calc"], context(tmp_path))
-    check_data_use(api, ["clinical_calc"], context(tmp_path, data_use="permitted"))
-    check_data_use(own, ["clinical_calc"], context(tmp_path))
+        check_data_use(api, [("clinical_calc", "clinical_calc/train/1")], context(tmp_path))
+    check_data_use(api, [("clinical_calc", "clinical_calc/train/1")], context(tmp_path, data_use="permitted"))
+    check_data_use(own, [("clinical_calc", "clinical_calc/train/1")], context(tmp_path))
+
+
+def test_the_mark_of_a_credentialed_task_outlives_its_data(tmp_path: Path) -> None:
+    api = parse(SampleConfig, config(policy={"type": "openai", "model": "m"}), where="test").policy
+    with pytest.raises(RecipeError, match=r"ehr_sql.*third party"):
+        check_data_use(api, [("ehr_sql", "ehr_sql/train/1"), ("ehr_sql", "ehr_sql/train/dua-2")], context(tmp_path))
+    check_data_use(api, [("ehr_sql", "ehr_sql/train/1")], context(tmp_path))
 
 
 def test_nothing_that_comes_through_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def check(sources: tuple[str, ...], every: bool, split: str | None, limit: int |
     if bool(sources) == every:
         raise click.UsageError("name sources, or give --all")
     asked = _here(split) if every else [
-        (source, chosen) for source in map(get_source, sources) for chosen in _available(source, split)
+        (source, chosen) for source in map(get_source, sources) for chosen in available_splits(source, split)
     ]  # fmt: skip
     rows = asyncio.run(_check_all(asked, limit, seed))
     _print_table(rows)
@@ -67,7 +67,7 @@ def check(sources: tuple[str, ...], every: bool, split: str | None, limit: int |
         raise SystemExit(1)
 
 
-def _available(source: Source, split: str | None) -> list[str]:
+def available_splits(source: Source, split: str | None) -> list[str]:
     """The splits to look at: the one asked for, else those whose first task can be had; all missing is an error."""
     if split is not None:
         return [split_of(source, split)]
@@ -89,7 +89,7 @@ def _here(split: str | None) -> list[tuple[Source, str]]:
     pairs = []
     for source in map(get_source, source_names()):
         try:
-            names = _available(source, None)
+            names = available_splits(source, None)
         except CopilotError as error:  # --all means all that can be checked here
             click.echo(f"skipped {source.name}: {error.what}", err=True)
             continue

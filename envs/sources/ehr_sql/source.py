@@ -5,8 +5,10 @@ turns, so every prefix of a split is balanced over them.
 """
 
 import functools
+import itertools
 import random
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -23,9 +25,16 @@ from copilot.envs.sources.ehr_sql.templates_unseen import UNSEEN
 from copilot.envs.sqlite_files import build_once, cache_folder, open_readonly, preamble, run_trusted
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError
+from copilot.reward.answers import IntegerAnswer
 
 DATABASE_SEED = 0
-"""The one hospital that the questions are about; the ``seed`` of :meth:`EhrSql.tasks` orders instances only."""
+"""The first hospital that questions are about; the ``seed`` of :meth:`EhrSql.tasks` orders instances only."""
+
+HOSPITAL_SHARE = 5000
+"""Tasks of a split asked of one hospital before the next one is built, so that there is no last task."""
+
+_VALUE_SHARE = 0.2
+_MOST_SKIPPED = 40
 
 _DEFAULT_SIZES = {"train": 2000, "valid": 200, "test_seen": 400, "test_unseen": 240}
 
@@ -51,20 +60,16 @@ class EhrSql(Source):
     licence: ClassVar[str] = "Apache-2.0 (generated)"
 
     def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
-        """Tasks of a split, its templates taking turns; fewer than ``limit`` when all instances are used up."""
+        """Tasks of a split, its templates taking turns; as many as asked for, of ever more hospitals."""
         if split not in self.splits:
             raise DataError(f"{self.name} has no split {split!r}", remedy=f"one of {', '.join(self.splits)}")
         left = _DEFAULT_SIZES[split] if limit is None else limit
-        with open_readonly(database()) as con:
-            streams = [_stream(con, template, split, seed) for template in templates(split)]
-            while streams and left > 0:
-                for stream in list(streams):
-                    task = next(stream, None)
-                    if task is None:
-                        streams.remove(stream)
-                    elif left > 0:
-                        left -= 1
-                        yield task
+        for hospital in itertools.count(DATABASE_SEED):
+            for task in itertools.islice(_of_hospital(hospital, split, seed), min(left, HOSPITAL_SHARE)):
+                left -= 1
+                yield task
+            if left <= 0:
+                return
 
     def files(self, task: Task) -> dict[str, Path]:
         """The database, as ``/data/ehr.db``.
@@ -97,20 +102,46 @@ class EhrSql(Source):
         return WorkedExample(question=instance.question, steps=steps)
 
 
-def _stream(con: sqlite3.Connection, template: Template, split: str, seed: int) -> Iterator[Task]:
-    """The good instances of a template in a split, shuffled by seed."""
+def _of_hospital(hospital: int, split: str, seed: int) -> Iterator[Task]:
+    """All tasks of a split about one hospital, its templates taking turns."""
+    with open_readonly(database(hospital)) as con:
+        streams = [_stream(con, template, hospital, split, seed) for template in templates(split)]
+        while streams:
+            for stream in list(streams):
+                if (task := next(stream, None)) is None:
+                    streams.remove(stream)
+                else:
+                    yield task
+
+
+def _stream(con: sqlite3.Connection, template: Template, hospital: int, split: str, seed: int) -> Iterator[Task]:
+    """The good instances of a template in a split, shuffled by seed.
+
+    A count that is common already is passed over for a while, so that always saying 2 is right less often.
+    """
+    given: Counter[int] = Counter()
+    skipped = 0
     for instance in template.instances(con, order=random.Random(f"{seed} {split} {template.key}")):
-        if instance.belongs(split) and (task := _task(con, instance, split)) is not None:
-            yield task
+        if not instance.belongs(split) or (task := _task(con, instance, hospital, split)) is None:
+            continue
+        answer = task.reference.answer
+        if isinstance(answer, IntegerAnswer):
+            if given[answer.value] > _VALUE_SHARE * given.total() + 1 and skipped < _MOST_SKIPPED:
+                skipped += 1
+                continue
+            given[answer.value] += 1
+        skipped = 0
+        yield task
 
 
-def _task(con: sqlite3.Connection, instance: Instance, split: str) -> Task | None:
+def _task(con: sqlite3.Connection, instance: Instance, hospital: int, split: str) -> Task | None:
     answer = instance.reference(con)
     if answer is None:
         return None
     template = instance.template
+    where = f"h{hospital}-" if hospital != DATABASE_SEED else ""
     return Task(
-        id=f"ehr_sql/{split}/{template.key}-{instance.digest[:10]}",
+        id=f"ehr_sql/{split}/{where}{template.key}-{instance.digest[:10]}",
         source="ehr_sql",
         split=split,
         question=instance.question,
@@ -122,7 +153,7 @@ def _task(con: sqlite3.Connection, instance: Instance, split: str) -> Task | Non
         metadata={
             "slots": instance.in_sql,
             "generator": generator.GENERATOR_VERSION,
-            "database_seed": DATABASE_SEED,
+            "database_seed": hospital,
         },
     )
 
