@@ -4,7 +4,6 @@ Cells are answered in tens of microseconds, so a frame goes from the selector st
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 
@@ -46,12 +45,18 @@ class Connection:
             raise BrokenPipeError("the link is closed")
         data = encode(frame)
         if not self._outgoing:
-            with contextlib.suppress(BlockingIOError):  # the kernel's buffer is full: the writer takes over
-                data = data[self._sock.send(data) :]
+            data = data[self._send(data) :]
         if data:
             if not self._outgoing:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
             self._outgoing += data
+
+    def _send(self, data: bytes) -> int:
+        """Bytes sent; none when the kernel's buffer is full and the writer must take over."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
 
     async def send_with_descriptor(self, frame: Frame, fd: int) -> None:
         """Send a small frame with a file descriptor.
@@ -96,7 +101,7 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(1 << 18)
+            data = self._sock.recv(1 << 16)
             found = self._buffer.feed(self._unwrap(data) if self._unwrap else data)
         except BlockingIOError:
             return

@@ -41,8 +41,11 @@ class Session(Sandbox):
         self._send, self._kill, self._limits, self._slots = send, kill, limits, slots
         self._lock = asyncio.Lock()
         self._reply: asyncio.Future[Frame] | None = None
-        self._hello: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._serial = 0
+        self._loop = asyncio.get_running_loop()
+        self._hello: asyncio.Future[Frame] = self._loop.create_future()
+        self._overdue = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+        self._serial = self._cells = 0
         self.number = 0
         self._broken = ""
         self._closed: asyncio.Future[None] | None = None
@@ -92,21 +95,23 @@ class Session(Sandbox):
     async def _run(self, kind: str, code: str, timeout: float | None) -> CellResult:
         seconds = min(timeout or self._limits.cell_seconds, self._limits.cell_seconds)
         code = code.encode("utf-8", "replace").decode()
-        return to_result(await self._request({"op": kind, "code": code, "seconds": seconds}))
+        self._cells += kind == "exec"
+        frame = {"op": kind, "code": code, "cell": f"<cell {self._cells}>", "seconds": seconds}
+        return to_result(await self._request(frame))
 
     async def _request(self, frame: Frame) -> Frame:
         async with self._lock, self._slots:
             if self._closed is not None or self._broken:
                 raise InfrastructureError("sandbox", self._broken or "the sandbox is closed")
             self._serial += 1
-            self._reply = asyncio.get_running_loop().create_future()
+            frame["id"] = self._serial
+            self._reply = reply = self._loop.create_future()
             try:
-                self._send({**frame, "id": self._serial})
-                timer = asyncio.get_running_loop().call_later(frame["seconds"] + SLACK, self._give_up)
-                try:
-                    return await self._reply
-                finally:
-                    timer.cancel()
+                self._send(frame)
+                self._overdue = self._loop.time() + frame["seconds"] + SLACK
+                if self._watch is None:
+                    self._watch = self._loop.call_at(self._overdue, self._give_up)
+                return await reply
             except OSError as error:
                 self._broken = f"no answer: {error}"
                 await self.close()
@@ -119,13 +124,20 @@ class Session(Sandbox):
                 self._reply = None
 
     def _give_up(self) -> None:
-        self.receive({"op": "failed", "message": "no answer long after the deadline"})
+        """End the episode if its request is overdue; one timer serves many requests, so it may come too early."""
+        self._watch = None
+        if self._reply is not None and self._loop.time() < self._overdue:
+            self._watch = self._loop.call_at(self._overdue, self._give_up)
+        elif self._reply is not None:
+            self.receive({"op": "failed", "message": "no answer long after the deadline"})
 
     async def close(self) -> None:
         """Kill everything; idempotent, and safe while a request is in flight."""
         if self._closed is None:
             self._closed = asyncio.get_running_loop().create_future()
             self.receive(None)
+            if self._watch is not None:
+                self._watch.cancel()
             try:
                 await self._kill()
             finally:
@@ -162,4 +174,4 @@ def to_result(reply: Frame) -> CellResult:
 
 
 def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -32,6 +32,14 @@ class Capture:
                 self.spilled += len(self.tail[:cut].translate(None, _CONTINUATION))
                 del self.tail[:cut]
 
+    def take(self) -> tuple[str, int]:
+        """:meth:`text`, and forget everything."""
+        if not self.head and not self.tail:
+            return "", 0
+        found = self.text()
+        self.clear()
+        return found
+
     def text(self) -> tuple[str, int]:
         """The text, at most ``limit`` characters and a note, and how many characters were left out."""
         if self.spilled:

@@ -34,6 +34,7 @@ class Interpreter:
         self.requests, self.replies = requests, replies
         self.pid = os.getpid()
         self.builtins = dict(vars(builtins))
+        self.incoming = frames.Buffer()
         self.main = types.ModuleType("__main__")
         sys.modules["__main__"] = self.main
         self.kept = [os.dup(0), os.dup(1), os.dup(2)]
@@ -42,30 +43,39 @@ class Interpreter:
 
     def serve(self) -> None:
         """Answer requests until the pipe ends."""
-        while (request := frames.read_frame(self.requests)) is not None:
-            self._prepare()
-            reply = (
-                self._get(request["name"]) if request["op"] == "get" else self._cell(request["code"], request["cell"])
-            )
-            if os.getpid() != self.pid:
-                os._exit(0)  # a forked copy that ran off the end of its cell
-            self._flush()
-            frames.write_frame(self.replies, {**reply, "n": request["n"]})
+        self._clean()
+        while data := os.read(self.requests, 1 << 16):
+            for request in self.incoming.feed(data):
+                if request.get("bury"):
+                    self._bury()
+                reply = (
+                    self._get(request["name"])
+                    if request["op"] == "get"
+                    else self._cell(request["code"], request["cell"])
+                )
+                if os.getpid() != self.pid:
+                    os._exit(0)  # a forked copy that ran off the end of its cell
+                self._flush()
+                reply["id"] = request["id"]
+                frames.write_frame(self.replies, reply)
+                self._clean()  # after the answer: nobody waits for it
 
-    def _prepare(self) -> None:
-        """Undo what the last cell may have done to signals and standard streams; bury its dead."""
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    def _clean(self) -> None:
+        """Undo what the cell may have done to the standard streams."""
         for target, kept in enumerate(self.kept):
             os.dup2(kept, target)
         if self.streams[0].closed or self.streams[1].closed:
             self.streams = [_stream(1), _stream(2)]
         sys.stdout, sys.stderr = self.streams
 
+    def _bury(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+
     def _flush(self) -> None:
-        for stream in {sys.stdout, sys.stderr, *self.streams}:
+        own = sys.stdout is self.streams[0] and sys.stderr is self.streams[1]
+        for stream in self.streams if own else [sys.stdout, sys.stderr, *self.streams]:
             try:
                 stream.flush()
             except Exception:
@@ -74,6 +84,7 @@ class Interpreter:
     def _cell(self, code: str, name: str) -> frames.Frame:
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         try:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
             self._run(code, name)
         except BaseException as error:
             self._recover()
@@ -87,7 +98,7 @@ class Interpreter:
         vars(builtins).update(self.builtins)
 
     def _run(self, code: str, name: str) -> None:
-        body = ast.parse(code, name)
+        body = compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
         last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
         space = self.main.__dict__
         if body.body:

@@ -31,12 +31,24 @@ def address_space() -> int:
 
 
 class Family:
-    """All processes of the episode but the supervisor itself."""
+    """All processes of the episode but the supervisor itself.
 
-    def __init__(self) -> None:
+    Args:
+        counter: Descriptor of /proc/loadavg, which ends with the last pid given out in the reader's pid namespace.
+    """
+
+    def __init__(self, counter: int | None = None) -> None:
         self.me = os.getpid()
         self.owns_all = self.me == 1
         self.visible = os.path.exists("/proc/self/stat")
+        self.counter = counter
+
+    def only(self, pid: int) -> bool:
+        """Whether certainly no process or thread was made after the living process ``pid``; false if unsure.
+
+        Nobody can turn the kernel's count back to ``pid`` by going once around: that number is taken.
+        """
+        return self.counter is not None and os.pread(self.counter, 64, 0).endswith(b" %d\n" % pid)
 
     def members(self) -> list[int]:
         """Their pids; empty when there is no /proc to see them in."""

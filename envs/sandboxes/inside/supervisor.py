@@ -27,6 +27,7 @@ TICK = 0.025
 START = 60.0
 """Seconds an interpreter and its preamble may take to start."""
 _NOTHING = memoryview(b"")
+_FOR_CHILD = (b'{"op":"exec"', b'{"op":"get"')
 _REPLY_LIMIT = values.MAX_BYTES * 2
 
 
@@ -34,7 +35,7 @@ class Hangup(Exception):
     """The host is gone or has closed the episode."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     """A process with its pipes: the interpreter, or one shell command."""
 
@@ -67,23 +68,24 @@ class Supervisor:
     Args:
         sock: Descriptor of the control socket.
         settings: Limits, seed and preamble of the episode.
+        counter: See :class:`~.processes.Family`.
     """
 
-    def __init__(self, sock: int, settings: ChildSettings) -> None:
+    def __init__(self, sock: int, settings: ChildSettings, counter: int | None = None) -> None:
         self.sock, self.settings = sock, settings
-        self.family = Family()
+        self.family = Family(counter)
         if not self.family.owns_all:
             syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         self.filter = seccomp.program(() if self.family.owns_all else (os.getpid(), os.getppid()))
         self.out, self.err = Capture(settings.output_chars), Capture(settings.output_chars)
         self.incoming = frames.Buffer()
         self.queue: list[frames.Frame] = []
-        self.serial = int.from_bytes(os.urandom(6), "big")
+        self.ahead: memoryview | None = None
         self.lost = False
-        self.cells = 0
         self.looked = 0.0
+        self.littered = False
         self.poll = select.poll()
-        self.poll_key: tuple[int, ...] = ()
+        self.polled: list[Child] = []
         os.set_blocking(sock, False)
         self.baseline = resident(os.getpid())
         self.child = self._start()
@@ -95,7 +97,8 @@ class Supervisor:
             while True:
                 request = self._next()
                 reply = self._answer(request)
-                frames.write_frame(self.sock, {**reply, "id": request["id"]})
+                reply["id"] = request["id"]
+                frames.write_frame(self.sock, reply)
                 self._tidy()
         except (Hangup, BrokenPipeError, ConnectionResetError):
             return
@@ -122,29 +125,35 @@ class Supervisor:
         return self._result(reply, time.monotonic() - started)
 
     def _result(self, reply: frames.Frame, seconds: float) -> frames.Frame:
-        self.err.feed(str(reply.pop("trace", "")).encode("utf-8", "replace"))
-        out, out_cut = self.out.text()
-        err, err_cut = self.err.text()
-        self.out.clear()
-        self.err.clear()
-        lost, self.lost = self.lost, False
-        return {**reply, "out": out, "err": err, "cut": out_cut + err_cut, "lost": lost, "seconds": round(seconds, 6)}
+        trace = reply.pop("trace", "")
+        if trace:
+            self.err.feed(trace.encode("utf-8", "replace"))
+        reply["out"], out_cut = self.out.take()
+        reply["err"], err_cut = self.err.take()
+        reply["cut"], reply["seconds"] = out_cut + err_cut, round(seconds, 6)
+        reply["lost"], self.lost = self.lost, False
+        return reply
 
     # -- cells -----------------------------------------------------------------------------------------------------
 
     def _cell(self, request: frames.Frame, deadline: float) -> frames.Frame:
-        self.cells += 1
-        reply = self._ask({"op": "exec", "code": request["code"], "cell": f"<cell {self.cells}>"}, deadline)
-        kept = {key: reply[key] for key in ("type", "message", "trace") if type(reply.get(key)) is str}
-        line = reply.get("line")
-        status = reply.get("status") if reply.get("status") in ("ok", "error", "memory") else "crashed"
-        if reply.get("late"):
+        if self.littered:
+            request["bury"], self.littered = True, False
+        reply = self._ask(request, deadline)
+        status = reply.get("status")
+        if reply["late"]:
             status = "timeout"
+        elif status == "ok":
+            return {"status": "ok"}
+        elif status not in ("error", "memory"):
+            status = "crashed"
+        line = reply.get("line")
+        kept = {key: reply[key] for key in ("type", "message", "trace") if type(reply.get(key)) is str}
         return {"status": status, "line": line if type(line) is int else None, **kept}
 
     def _value(self, request: frames.Frame) -> frames.Frame:
         try:
-            reply = self._ask({"op": "get", "name": request["name"]}, time.monotonic() + request["seconds"])
+            reply = self._ask(request, time.monotonic() + request["seconds"])
             status, text = reply.get("status"), reply.get("value")
             if status == "ok" and type(text) is str:
                 return {"status": "ok", "value": values.check(text)}
@@ -167,15 +176,16 @@ class Supervisor:
         raise failure
 
     def _exchange(self, child: Child, request: frames.Frame, deadline: float) -> frames.Frame:
-        self.serial += 1
         self.looked = time.monotonic()
-        pending = memoryview(frames.encode({**request, "n": self.serial}))
+        pending = memoryview(frames.encode(request)) if self.ahead is None else self.ahead
+        self.ahead = None
         interrupted = False
         while True:
             pending, replies, alive = self._wait([child], deadline, pending)
             for reply in replies:
-                if reply.get("n") == self.serial:
-                    return {**reply, "late": interrupted}
+                if reply.get("id") == request["id"]:
+                    reply["late"] = interrupted
+                    return reply
             if not alive:
                 raise Ended("crashed", self._epitaph(child, "the interpreter is gone"))
             if time.monotonic() >= deadline:
@@ -191,12 +201,12 @@ class Supervisor:
                 if time.monotonic() >= deadline:
                     raise Ended("timeout", "killed at its time limit")
             code = os.waitstatus_to_exitcode(os.waitpid(shell.pid, 0)[1])
-            self._drain([shell])
+            self._drain(shell)
         finally:
             keep = self.child.pid
             if not self.family.end(keep):
                 self._bury()
-            self._drain([shell])
+            self._drain(shell)
             shell.close()
         return (
             {"status": "ok"} if code == 0 else {"status": "error", "type": "ExitCode", "message": f"exit code {code}"}
@@ -208,7 +218,9 @@ class Supervisor:
         child = self._spawn(lambda pipes: run_interpreter(self.settings, self.filter, pipes), talks=True)
         try:
             reply = self._exchange(
-                child, {"op": "exec", "code": self.settings.preamble, "cell": "<preamble>"}, time.monotonic() + START
+                child,
+                {"op": "exec", "code": self.settings.preamble, "cell": "<preamble>", "id": -1},
+                time.monotonic() + START,
             )
         except (Ended, frames.FrameError) as error:
             raise RuntimeError(f"the interpreter did not start: {error}; {self.err.text()[0][-2000:]}") from error
@@ -245,7 +257,8 @@ class Supervisor:
     def _bury(self) -> None:
         """Kill the interpreter and all else, read what they still had to say, start afresh."""
         self.family.end()
-        self._drain([self.child])
+        self.ahead = None
+        self._drain(self.child)
         self.child.close()
         self.lost = True
         self.child = self._start()
@@ -261,6 +274,9 @@ class Supervisor:
 
     def _tidy(self) -> None:
         """End what the cell left running."""
+        if self.family.only(self.child.pid):
+            return
+        self.littered = True
         if not self.family.end(self.child.pid):
             self._bury()
 
@@ -273,10 +289,13 @@ class Supervisor:
         first = children[0]
         if pending:
             pending = pending[_write(first.requests, pending) :]
+        if children != self.polled or pending:
+            self._watch(children, writing=bool(pending))
         timeout = None if deadline is None else max(0.0, min(TICK, deadline - time.monotonic())) * 1000
-        ready = {fd for fd, _ in self._poller(children, writing=bool(pending)).poll(timeout)}
+        ready = dict(self.poll.poll(timeout))
         if self.sock in ready:
-            self._receive()
+            idle = deadline is None and not self.littered and first.handle not in ready
+            self._receive(first if idle else None)
         if deadline is not None and time.monotonic() >= self.looked + TICK:
             self._watch_memory()
         replies = []
@@ -285,42 +304,47 @@ class Supervisor:
             if data == b"":
                 raise frames.FrameError("it closed its reply pipe")
             replies = first.buffer.feed(data or b"")
-        self._drain(children, ready)
-        alive = first.handle not in ready
-        return pending, replies, alive
+        if len(ready) > 1 or not replies:
+            for child in children:
+                if child.out in ready or child.err in ready:
+                    self._drain(child)
+        return pending, replies, first.handle not in ready
 
-    def _poller(self, children: list[Child], *, writing: bool) -> select.poll:
+    def _watch(self, children: list[Child], *, writing: bool) -> None:
         """What to wait for. Replies are looked at before output: a reply seen means its output is seen too."""
-        wanted = [self.sock, *(fd for child in children for fd in (child.replies, child.handle, child.out, child.err))]
-        key = (writing, *wanted)
-        if key != self.poll_key:
-            self.poll_key, self.poll = key, select.poll()
-            for fd in wanted:
-                if fd >= 0:
-                    self.poll.register(fd, select.POLLIN)
-            if writing:
-                self.poll.register(children[0].requests, select.POLLOUT)
-        return self.poll
+        self.polled, self.poll = [] if writing else list(children), select.poll()
+        for fd in (
+            self.sock,
+            *(fd for child in children for fd in (child.replies, child.handle, child.out, child.err)),
+        ):
+            if fd >= 0:
+                self.poll.register(fd, select.POLLIN)
+        if writing:
+            self.poll.register(children[0].requests, select.POLLOUT)
 
-    def _drain(self, children: list[Child], ready: set[int] | None = None) -> None:
-        """Take the output there is, at most 1 MiB per stream; ``ready`` says where to look, else everywhere."""
-        for child in children:
-            for name, capture in (("out", self.out), ("err", self.err)):
-                fd = child.__dict__[name]
-                for _ in range(16 if fd >= 0 and (ready is None or fd in ready) else 0):
-                    data = _read(fd)
-                    if data is None:
-                        break
-                    if not data:
-                        os.close(fd)
-                        child.__dict__[name] = -1
-                        break
-                    capture.feed(data)
+    def _drain(self, child: Child) -> None:
+        """Take the output there is, at most 1 MiB per stream."""
+        for name, capture in (("out", self.out), ("err", self.err)):
+            fd = child.__dict__[name]
+            for _ in range(16 if fd >= 0 else 0):
+                data = _read(fd)
+                if data is None:
+                    break
+                if not data:
+                    os.close(fd)
+                    child.__dict__[name] = -1
+                    self.polled = []
+                    break
+                capture.feed(data)
 
-    def _receive(self) -> None:
+    def _receive(self, idle: Child | None) -> None:
+        """Take what the host sends. A request for an idle interpreter goes to it first and is looked at afterwards."""
         data = os.read(self.sock, 65536)
         if not data:
             raise Hangup
+        if idle is not None and data.startswith(_FOR_CHILD, frames.HEADER.size) and self.incoming.whole(data):
+            sent = _write(idle.requests, data)
+            self.ahead = _NOTHING if sent == len(data) else memoryview(data)[sent:]
         for frame in self.incoming.feed(data):
             if frame["op"] == "close":
                 raise Hangup
@@ -347,7 +371,7 @@ def _read(fd: int) -> bytes | None:
         return None
 
 
-def _write(fd: int, data: memoryview) -> int:
+def _write(fd: int, data: bytes | memoryview) -> int:
     try:
         return os.write(fd, data)
     except (BlockingIOError, BrokenPipeError):
