@@ -7,9 +7,13 @@ Prints a line of JSON: ``starts``, seconds until the first pandas cell is answer
 
 import asyncio
 import json
+import shutil
 import sys
+import sysconfig
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 FIRST = "import pandas as pd\nprint(pd.DataFrame({'a': [1, 2]}).a.sum())"
 
@@ -80,6 +84,67 @@ def swe_rex_local() -> dict[str, list[float]]:
     return asyncio.run(go())
 
 
+def llm_sandbox_docker() -> dict[str, list[float]]:
+    """llm-sandbox on Docker: a container per session, a file copied in and an exec per cell, no state between cells."""
+    from llm_sandbox import SandboxSession
+
+    image = _peer_image("cell", 'CMD ["sleep", "infinity"]\n')
+    starts, cells = [], []
+    for _ in range(3):
+        began = time.perf_counter()
+        with SandboxSession(lang="python", image=image, keep_template=True, skip_environment_setup=True) as session:
+            assert session.run(FIRST).stdout.strip() == "3"
+            starts.append(time.perf_counter() - began)
+            cells += [timed(lambda s=session: s.run("pass")) for _ in range(5)]
+    return {"starts": starts, "cells": cells}
+
+
+def smolagents_docker() -> dict[str, list[float]]:
+    """smolagents' DockerExecutor: a Jupyter kernel gateway in a container, a web socket per cell; its own image."""
+    from smolagents.monitoring import AgentLogger, LogLevel
+    from smolagents.remote_executors import DockerExecutor
+
+    gateway = (
+        'ENV PYTHONPATH=/opt/site:/opt/gateway HOME=/root KG_IP=0.0.0.0\nCMD ["python3", "-m", "kernel_gateway"]\n'
+    )
+    image = _peer_image("gateway", "COPY gateway /opt/gateway\n" + gateway)
+    starts, cells = [], []
+    for _ in range(3):
+        began = time.perf_counter()
+        executor = DockerExecutor([], AgentLogger(LogLevel.ERROR), image_name=image, build_new_image=False)
+        assert executor(FIRST).logs.strip() == "3"
+        starts.append(time.perf_counter() - began)
+        cells += [timed(lambda e=executor: e("pass")) for _ in range(20)]
+        executor.cleanup()
+    return {"starts": starts, "cells": cells}
+
+
+def _peer_image(name: str, steps: str) -> str:
+    """An image with the sandbox image's packages and no runner; ``gateway``: also this environment's packages."""
+    import docker
+
+    client = docker.from_env()
+    tag = f"med-copilot-peer-{name}"
+    with tempfile.TemporaryDirectory() as folder:
+        if "gateway" in steps:
+            unused = shutil.ignore_patterns(
+                "pandas*", "numpy*", "pillow*", "PIL", "pip", "debugpy", "hf_xet", "__pycache__"
+            )
+            shutil.copytree(sysconfig.get_path("purelib"), Path(folder) / "gateway", ignore=unused)
+        base = "FROM med-copilot-sandbox\nUSER root\nENTRYPOINT []\n"
+        folders = "RUN rm /tmp && mkdir -m 1777 /tmp && ln -s python3 /usr/bin/python\n"
+        (Path(folder) / "Dockerfile").write_text(base + folders + steps)
+        client.images.build(path=folder, tag=tag, rm=True, network_mode="none")
+    return tag
+
+
+KNOWN = {
+    "jupyter kernel": jupyter_kernel,
+    "smolagents local": smolagents_local,
+    "smolagents docker": smolagents_docker,
+    "llm-sandbox docker": llm_sandbox_docker,
+    "swe-rex local": swe_rex_local,
+}
+
 if __name__ == "__main__":
-    known = {"jupyter kernel": jupyter_kernel, "smolagents local": smolagents_local, "swe-rex local": swe_rex_local}
-    print(json.dumps(known[sys.argv[1]]()))
+    print(json.dumps(KNOWN[sys.argv[1]]()))

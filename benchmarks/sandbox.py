@@ -38,9 +38,11 @@ ISOLATES = {
     "docker run": "a hardened container; a process per call, no state between cells",
     "jupyter kernel": "nothing",
     "smolagents local": "an AST interpreter with an import list; in the same process, no kill",
+    "smolagents docker": "a container with the default network, as root; no caps",
+    "llm-sandbox docker": "a container with the default network, as root; no caps, no state between cells",
     "swe-rex local": "nothing: a shell on the host",
 }
-PEER_NAMES = ("jupyter kernel", "smolagents local", "swe-rex local")
+PEER_NAMES = ("jupyter kernel", "smolagents local", "smolagents docker", "llm-sandbox docker", "swe-rex local")
 
 Times = list[float]
 

@@ -7,11 +7,25 @@ state, shell commands, JSON values out. What comes out is hostile data. A failur
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from copilot.config import Record, StrictModel
+
+
+def file_name(name: str) -> str:
+    """``name``, if it is one that a folder can have.
+
+    Raises:
+        ValueError: It is empty, leads elsewhere, or is too long.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode("utf-8", "replace")) > 255:
+        raise ValueError(f"not a file name: {name!r:.80}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(file_name)]
 
 
 class SandboxLimits(StrictModel):
@@ -32,8 +46,10 @@ class SandboxLimits(StrictModel):
 class SandboxSpec(Record):
     """What one episode's sandbox is opened with."""
 
-    files: dict[str, Path] = Field(default_factory=dict)
+    files: dict[FileName, Path] = Field(default_factory=dict)
     """Host files mounted read-only under ``/data``, by name."""
+    writable: tuple[FileName, ...] = ()
+    """Names of ``files`` (a database that the task writes) of which the working directory gets a copy."""
     preamble: str = ""
     """Python run before the first cell; a failure of it is an infrastructure failure."""
     seed: int = 0
@@ -96,6 +112,22 @@ class Sandbox(ABC):
         Raises:
             KeyError: No such variable.
             ValueError: The value has no JSON form within the limits.
+        """
+
+    @abstractmethod
+    async def put(self, name: str, data: bytes) -> None:
+        """Write a file of the working directory, as the episode's code itself would.
+
+        Raises:
+            ValueError: ``name`` is not a plain file name, or the episode's limits or code refused it.
+        """
+
+    @abstractmethod
+    async def reset(self) -> None:
+        """Back to the start: no process, variable or file of the episode's code is left.
+
+        Raises:
+            InfrastructureError: That failed; the sandbox is of no more use.
         """
 
     @abstractmethod

@@ -100,6 +100,7 @@ class Container:
             "limits": limits,
             "seed": spec.seed,
             "preamble": spec.preamble,
+            "writable": spec.writable,
             "files": keys,
         }
         try:

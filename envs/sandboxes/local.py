@@ -171,6 +171,7 @@ class Backend(SandboxBackend):
             "limits": self.config.limits.model_dump(),
             "seed": spec.seed,
             "preamble": spec.preamble,
+            "writable": spec.writable,
             "files": files,
         }
         try:

@@ -6,12 +6,13 @@ interpreter in an unknown state is never used again.
 """
 
 import asyncio
+import base64
 import os
 from collections.abc import Awaitable, Callable
 
 from pydantic import JsonValue, ValidationError
 
-from copilot.envs.sandboxes.base import CellResult, Sandbox, SandboxLimits
+from copilot.envs.sandboxes.base import CellResult, Sandbox, SandboxLimits, file_name
 from copilot.envs.sandboxes.inside.frames import Frame
 from copilot.errors import InfrastructureError
 
@@ -19,6 +20,7 @@ SLACK = 10.0
 """Seconds a reply may come after its deadline before the sandbox is given up."""
 START = 90.0
 """Seconds an episode may take to say hello, its preamble included."""
+_PIECE = 2 << 20
 
 
 class Session(Sandbox):
@@ -45,7 +47,7 @@ class Session(Sandbox):
         self._hello: asyncio.Future[Frame] = self._loop.create_future()
         self._overdue = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._serial = self._cells = 0
+        self._serial, self._cells = int.from_bytes(os.urandom(6), "big"), 0
         self.number = 0
         self._broken = ""
         self._closed: asyncio.Future[None] | None = None
@@ -91,6 +93,22 @@ class Session(Sandbox):
             raise ValueError(f"{name}: {reply.get('message')}")
         value: JsonValue = reply.get("value")
         return value
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write a file of the working directory, in pieces."""
+        request = {"op": "put", "name": file_name(name), "seconds": self._limits.cell_seconds}
+        for start in range(0, max(1, len(data)), _PIECE):
+            piece = base64.b64encode(data[start : start + _PIECE]).decode()
+            reply = await self._request({**request, "data": piece, "mode": "ab" if start else "wb"})
+            if reply.get("status") != "ok":
+                raise ValueError(f"{name}: {reply.get('message')}")
+
+    async def reset(self) -> None:
+        """Kill all processes, empty the working directory, start afresh."""
+        reply = await self._request({"op": "reset", "seconds": START})
+        if reply.get("status") != "ok":
+            await self.close()
+            raise InfrastructureError("sandbox", f"no reset: {reply.get('message')}")
 
     async def _run(self, kind: str, code: str, timeout: float | None) -> CellResult:
         seconds = min(timeout or self._limits.cell_seconds, self._limits.cell_seconds)

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from . import landlock, seccomp, syscalls
 from .interpreter import Interpreter
 
 _STACK = 8 << 20
+_SINKS = ("/dev/null", "/dev/zero", "/dev/full")
 
 
 @dataclass
@@ -26,7 +28,10 @@ class ChildSettings:
     output_chars: int
     seed: int
     preamble: str = ""
+    writable: list[str] = field(default_factory=list)
+    """Task files that are copied to the working directory."""
     work: str = "/work"
+    data: str = "/data"
     readable: list[str] = field(default_factory=list)
     """Where no mount namespace hides the rest: what Landlock lets the children read."""
     user: int | None = None
@@ -43,6 +48,9 @@ def run_interpreter(settings: ChildSettings, code: bytes, pipes: list[int]) -> N
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(settings.seed % 2**32)
+    for name in settings.writable:
+        if not os.path.lexists(name):
+            shutil.copyfile(f"{settings.data}/{name}", name)
     Interpreter(pipes[2], pipes[3]).serve()
     os._exit(0)
 
@@ -78,9 +86,10 @@ def _confine(settings: ChildSettings, code: bytes, pipes: list[int]) -> None:
         os.makedirs(name, 0o700, exist_ok=True)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    if landlock.version():
+        shared = [] if settings.readable else ["/dev/shm"]
+        landlock.restrict(settings.readable or ["/"], [settings.work, *_SINKS, *shared])
     if settings.readable:
-        if landlock.version():
-            landlock.restrict(settings.readable, [settings.work, "/dev/null"])
         code = seccomp.program(only=os.getpid())
     seccomp.install(code)
 

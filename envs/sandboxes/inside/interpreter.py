@@ -6,6 +6,7 @@ it, times it, and replaces the process when it breaks.
 
 import _signal
 import ast
+import base64
 import builtins
 import contextlib
 import linecache
@@ -32,7 +33,8 @@ class Interpreter:
 
     def __init__(self, requests: int, replies: int) -> None:
         self.requests, self.replies = requests, replies
-        self.pid = os.getpid()
+        self.answer = {"exec": self._cell, "get": self._get, "put": self._put}
+        self.pid, self.work = os.getpid(), os.getcwd()
         self.builtins = dict(vars(builtins))
         self.incoming = frames.Buffer()
         self.main = types.ModuleType("__main__")
@@ -48,11 +50,7 @@ class Interpreter:
             for request in self.incoming.feed(data):
                 if request.get("bury"):
                     self._bury()
-                reply = (
-                    self._get(request["name"])
-                    if request["op"] == "get"
-                    else self._cell(request["code"], request["cell"])
-                )
+                reply = self.answer[request["op"]](request)
                 if os.getpid() != self.pid:
                     os._exit(0)  # a forked copy that ran off the end of its cell
                 self._flush()
@@ -81,7 +79,8 @@ class Interpreter:
             except Exception:
                 continue
 
-    def _cell(self, code: str, name: str) -> frames.Frame:
+    def _cell(self, request: frames.Frame) -> frames.Frame:
+        code, name = request["code"], request["cell"]
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
         try:
             _signal.signal(_signal.SIGINT, _signal.default_int_handler)
@@ -109,13 +108,21 @@ class Interpreter:
                 space["_"] = value
                 sys.stdout.write(f"{value!r}\n")
 
-    def _get(self, name: str) -> frames.Frame:
-        if name not in self.main.__dict__:
+    def _get(self, request: frames.Frame) -> frames.Frame:
+        if request["name"] not in self.main.__dict__:
             return {"status": "missing"}
         try:
-            return {"status": "ok", "value": values.dump(self.main.__dict__[name])}
+            return {"status": "ok", "value": values.dump(self.main.__dict__[request["name"]])}
         except BaseException as error:
             return {"status": "invalid", "message": _text(error)}
+
+    def _put(self, request: frames.Frame) -> frames.Frame:
+        try:
+            with open(f"{self.work}/{request['name']}", request["mode"]) as file:
+                file.write(base64.b64decode(request["data"]))
+        except BaseException as error:
+            return {"status": "invalid", "message": f"{_kind(error)}: {_text(error)}"}
+        return {"status": "ok", "value": "null"}
 
 
 def _stream(fd: int) -> TextIO:

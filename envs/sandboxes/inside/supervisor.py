@@ -27,6 +27,7 @@ TICK = 0.025
 START = 60.0
 """Seconds an interpreter and its preamble may take to start."""
 _NOTHING = memoryview(b"")
+_WIPE = "chmod -R u+rwx . && find . -mindepth 1 -delete"
 _FOR_CHILD = (b'{"op":"exec"', b'{"op":"get"')
 _REPLY_LIMIT = values.MAX_BYTES * 2
 
@@ -114,8 +115,10 @@ class Supervisor:
         return self.queue.pop(0)
 
     def _answer(self, request: frames.Frame) -> frames.Frame:
-        if request["op"] == "get":
+        if request["op"] in ("get", "put"):
             return self._value(request)
+        if request["op"] == "reset":
+            return self._reset(request)
         started = time.monotonic()
         runner = self._command if request["op"] == "terminal" else self._cell
         try:
@@ -211,6 +214,17 @@ class Supervisor:
         return (
             {"status": "ok"} if code == 0 else {"status": "error", "type": "ExitCode", "message": f"exit code {code}"}
         )
+
+    def _reset(self, request: frames.Frame) -> frames.Frame:
+        """Everything dies, then a shell with the code's own rights empties the folder, then all starts anew."""
+        self._bury()
+        try:
+            reply = self._command({"code": _WIPE}, time.monotonic() + request["seconds"])
+        except Ended as ended:
+            reply = {"status": ended.status, "message": ended.message}
+        self._bury()
+        self._result({}, 0.0)
+        return reply
 
     # -- the interpreter's life ------------------------------------------------------------------------------------
 

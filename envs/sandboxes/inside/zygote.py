@@ -57,7 +57,7 @@ class Zygote:
         self.incoming = frames.Buffer()
         self.size = address_space()
         self.counter = _process_counter()
-        self.work = "/work"
+        self.work, self.data = "/work", "/data"
         self.readable: list[str] = []
         seccomp.program()
 
@@ -159,8 +159,10 @@ class Zygote:
             output_chars=limits["output_chars"],
             seed=request["seed"],
             preamble=request["preamble"],
+            writable=request["writable"],
             environment=self.config["environment"],
             work=self.work,
+            data=self.data,
             readable=self.readable,
             user=self.config.get("user"),
         )
@@ -169,13 +171,13 @@ class Zygote:
     def _enter_folder(self, request: frames.Frame) -> None:
         """Without namespaces: a folder of its own, with copies of the task files beside it."""
         folder = f"{self.config['episodes']}/{request['id']}"
-        self.work = f"{folder}/work"
+        self.work, self.data = f"{folder}/work", f"{folder}/data"
         os.makedirs(self.work, 0o700)
-        os.mkdir(f"{folder}/data")
+        os.mkdir(self.data)
         for name, key in request["files"].items():
-            shutil.copyfile(f"{self.config['store']}/{key}", f"{folder}/data/{name}")
+            shutil.copyfile(f"{self.config['store']}/{key}", f"{self.data}/{name}")
         self.config["environment"] = {**self.config["environment"], "HOME": self.work, "TMPDIR": f"{self.work}/.tmp"}
-        self.readable = [*self.config["readable"], f"{folder}/data", "/proc/self"]
+        self.readable = [*self.config["readable"], self.data, "/proc/self"]
 
 
 def enter_episode(request: frames.Frame, *, proc: bool) -> None:
