@@ -7,6 +7,7 @@ anything else installed beside it can be seen, however it was installed.
 
 import importlib.metadata
 import re
+import shutil
 import sys
 import sysconfig
 from functools import cache
@@ -113,6 +114,29 @@ def plain_plan(folder: Path) -> dict[str, Any]:
         "readable": [*system, *_DEVICES, str(prefix / "bin"), *own, str(folder / "site"), *map(str, entries)],
     }
     return {"plain": True, "zygote": settings}
+
+
+def bwrap_plan(folder: Path) -> dict[str, Any] | None:
+    """:func:`plain_plan` with the zygote inside bubblewrap, which may be let make namespaces where this process is not.
+
+    One set of namespaces for all episodes: no network, nothing of the host's files; siblings are kept apart as there.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        return None
+    plan = plain_plan(folder)
+    zygote = plan["zygote"]
+    links = [path for path in _SYSTEM if Path(path).is_symlink()]
+    shown = [path for path in zygote["readable"] if path not in (*links, *_DEVICES) and Path(path).exists()]
+    zygote["wrap"] = [
+        program, "--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox",
+        *(part for path in (*shown, str(INSIDE)) for part in ("--ro-bind", path, path)),
+        *(part for path in links for part in ("--symlink", str(Path(path).readlink()), path)),
+        "--ro-bind", str(folder), str(folder),
+        "--tmpfs", zygote["store"], "--tmpfs", zygote["episodes"],
+        "--proc", "/proc", "--dev", "/dev", "--chdir", "/", "--",
+    ]  # fmt: skip
+    return plan
 
 
 def environment(home: str, *, library_path: str = "") -> dict[str, str]:

@@ -26,6 +26,7 @@ def _write(path):
 report = {
     "namespaces": {n: _try(lambda n=n: os.readlink(f"/proc/self/ns/{n}")) for n in NAMESPACES},
     "status": _try(lambda: {k: v.strip() for k, v in _status().items()}),
+    "parent": os.getppid(),
     "pids": _try(lambda: len([p for p in os.listdir("/proc") if p.isdigit()])),
     "socket": _try(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM).connect_ex(("192.0.2.1", 9))),
     "write_usr": _try(lambda: _write("/usr/.probe")),
@@ -39,10 +40,18 @@ report = {
 """
 
 
-async def observe(backend: SandboxBackend, *, container: bool = False) -> Isolation:
-    """Open an episode, look around in it, and say what was found; ``container``: whether it runs in one."""
+async def observe(backend: SandboxBackend, *, container: bool = False, memory: str = "") -> Isolation:
+    """Open an episode, look around in it, and say what was found.
+
+    Args:
+        backend: A started backend.
+        container: Whether it runs in one.
+        memory: What holds the episode's memory as a whole, as seen from outside.
+    """
     async with await backend.open(SandboxSpec()) as sandbox:
-        return judge("docker" if container else "local", await _report(sandbox))
+        found = judge("docker" if container else "local", await _report(sandbox))
+    held = {"memory": f"{found.properties['memory']}, {memory}"} if memory else {}
+    return found.evolve(properties={**found.properties, **held})
 
 
 async def _report(sandbox: Sandbox) -> dict[str, Any]:
@@ -57,8 +66,10 @@ def judge(backend: str, report: dict[str, Any]) -> Isolation:
     own = {name for name in _NAMESPACES if _differs(name, str(seen.get(name, "")))}
     found = report.get("status")
     status = found if isinstance(found, dict) else {}
+    alone = report.get("parent") == 1
     properties = {
-        "namespaces": " ".join(name for name in _NAMESPACES if name in own) or "none of its own",
+        "namespaces": (" ".join(name for name in _NAMESPACES if name in own) or "none of its own")
+        + ("" if alone or not own else " (shared by the episodes)"),
         "filesystem": f"/: {report.get('root')}",
         "read_only": f"writing to /usr: {report.get('write_usr')}",
         "network": f"connecting out: {report.get('socket')}",
@@ -71,10 +82,8 @@ def judge(backend: str, report: dict[str, Any]) -> Isolation:
         "disk": f"{report.get('space')} bytes and inodes",
         "environment": " ".join(map(str, report.get("environment", []))),
     }
-    walled = (
-        set(_NAMESPACES) <= own and properties["seccomp"] == "filter" and status.get("CapEff", "1").strip("0") == ""
-    )
     limited = properties["seccomp"] == "filter"
+    walled = limited and alone and set(_NAMESPACES) <= own and status.get("CapEff", "1").strip("0") == ""
     if backend == "docker" and limited and {"mnt", "pid", "net", "ipc", "uts"} <= own:
         return Isolation(backend=backend, level="container", properties=properties)
     return Isolation(

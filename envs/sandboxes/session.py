@@ -99,7 +99,7 @@ class Session(Sandbox):
         request = {"op": "put", "name": file_name(name), "seconds": self._limits.cell_seconds}
         for start in range(0, max(1, len(data)), _PIECE):
             piece = base64.b64encode(data[start : start + _PIECE]).decode()
-            reply = await self._request({**request, "data": piece, "mode": "ab" if start else "wb"})
+            reply = await self._request({**request, "data": piece, "more": start > 0})
             if reply.get("status") != "ok":
                 raise ValueError(f"{name}: {reply.get('message')}")
 
@@ -129,7 +129,8 @@ class Session(Sandbox):
                 self._overdue = self._loop.time() + frame["seconds"] + SLACK
                 if self._watch is None:
                     self._watch = self._loop.call_at(self._overdue, self._give_up)
-                return await reply
+                answer: Frame = await reply
+                return answer
             except OSError as error:
                 self._broken = f"no answer: {error}"
                 await self.close()

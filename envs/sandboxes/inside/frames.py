@@ -8,7 +8,7 @@ import json
 import os
 import select
 import struct
-from json.encoder import c_make_encoder, encode_basestring_ascii
+from json.encoder import c_make_encoder, encode_basestring_ascii  # type: ignore[attr-defined]
 from typing import Any
 
 HEADER = struct.Struct(">I")

@@ -97,7 +97,7 @@ class Interpreter:
         vars(builtins).update(self.builtins)
 
     def _run(self, code: str, name: str) -> None:
-        body = compile(code, name, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        body = ast.parse(code, name)
         last = body.body.pop() if body.body and isinstance(body.body[-1], ast.Expr) else None
         space = self.main.__dict__
         if body.body:
@@ -118,7 +118,7 @@ class Interpreter:
 
     def _put(self, request: frames.Frame) -> frames.Frame:
         try:
-            with open(f"{self.work}/{request['name']}", request["mode"]) as file:
+            with open(f"{self.work}/{request['name']}", "ab" if request["more"] else "wb") as file:
                 file.write(base64.b64decode(request["data"]))
         except BaseException as error:
             return {"status": "invalid", "message": f"{_kind(error)}: {_text(error)}"}

@@ -180,8 +180,8 @@ def _exec_zygote(config: dict[str, Any], host_fd: int, mounts_fd: int) -> None:
         f"import json,os,sys; sys.path.append({config['runner']!r}); import inside.zygote as z; "
         f"z.main(json.loads(os.read({read_end}, 1 << 20)), {host_fd}, {mounts_fd})"
     )
-    arguments = [config["python"], "-s", "-S", "-P", "-B", "-c", start]
-    os.execve(config["python"], arguments, config["loader_environment"])
+    arguments = [*config.get("wrap", ()), config["python"], "-s", "-S", "-P", "-B", "-c", start]
+    os.execve(arguments[0], arguments, config["loader_environment"])
 
 
 if __name__ == "__main__":
