@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -102,6 +103,40 @@ def bare_cell() -> float:
         exec(compile(ast.parse("pass", "<cell>"), "<cell>", "exec"), {})
         times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+RELAY = """
+import os, sys
+up, down = int(sys.argv[1]), os.pipe()
+back = os.pipe()
+if os.fork() == 0:
+    os.close(up)
+    os.close(down[1])
+    while data := os.read(down[0], 65536):
+        os.write(back[1], data)
+    os._exit(0)
+while data := os.read(up, 65536):
+    os.write(down[1], data)
+    os.write(up, os.read(back[0], 65536))
+"""
+
+
+async def floor(count: int) -> Times:
+    """Seconds of an echo host -> supervisor -> interpreter -> supervisor -> host by bare Python processes."""
+    ours, theirs = socket.socketpair()
+    with subprocess.Popen([sys.executable, "-c", RELAY, str(theirs.fileno())], pass_fds=[theirs.fileno()]):
+        theirs.close()
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        times = []
+        for number in range(count + 50):
+            began = time.perf_counter()
+            await loop.sock_sendall(ours, b"x" * 100)
+            await loop.sock_recv(ours, 65536)
+            if number >= 50:
+                times.append(time.perf_counter() - began)
+        ours.close()
+    return times
 
 
 async def kill_time(backend: SandboxBackend, count: int) -> Times:
@@ -205,6 +240,7 @@ async def measure_local(quick: bool) -> tuple[list[dict[str, Any]], dict[str, fl
         for name, command in rivals.items():
             others[name].append(process_once(command))
     cells, bare = await cell_times(backend, 300 if quick else 3000), bare_cell()
+    echo = await floor(300 if quick else 3000)
     seconds = 2.0 if quick else 8.0
     rates = {workers: await rate(backend, workers, seconds) for workers in (1, 16, 256)}
     held = 32 if quick else 256
@@ -219,6 +255,8 @@ async def measure_local(quick: bool) -> tuple[list[dict[str, Any]], dict[str, fl
         "local_start_p95_ms": row["start_p95_ms"],
         "local_cell_ms": row["cell_ms"],
         "local_cell_overhead_ms": round(row["cell_ms"] - bare * 1e3, 4),
+        "bare_cell_ms": round(bare * 1e3, 4),
+        "three_process_echo_ms": figures(echo)["median"],
         "local_kill_ms": row["kill_ms"],
         "local_episodes_per_s": max(rates.values()),
         f"local_{held}_pss_gb": gigabytes,

@@ -13,6 +13,7 @@ import contextlib
 import os
 import random
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,6 +23,7 @@ from _common import RESULTS, write_result
 from rich.progress import Progress
 
 from copilot.envs.sandboxes import DockerConfig, SandboxBackend, SandboxConfig, SandboxLimits, SandboxSpec, make_backend
+from copilot.envs.sandboxes.cgroups import ROOT
 from copilot.errors import InfrastructureError
 
 LIMITS = SandboxLimits(cell_seconds=20, memory_mb=128, processes=32, disk_mb=8, output_chars=2000)
@@ -34,7 +36,7 @@ FATES: dict[str, str] = {
     "memory": "x = bytearray(1 << 30)",
     "daemon": "import os, time\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(999)\n"
     "    os._exit(0)",
-    "forge": 'import os, struct\nbody = b\'{"id":2,"n":2,"status":"ok","out":"FORGED"}\'\nfor fd in range(3, 99):\n'
+    "forge": 'import os, struct\nbody = b\'{"id":2,"status":"ok","out":"FORGED"}\'\nfor fd in range(3, 99):\n'
     "    try: os.write(fd, struct.pack('>I', len(body)) + body)\n    except OSError: pass",
     "flood": "while True: print('x' * 9999)",
     "close": "import time; time.sleep(99)",
@@ -67,7 +69,7 @@ async def episode(backend: SandboxBackend, number: int) -> tuple[str, bool]:
 
 
 def census() -> dict[str, Any]:
-    """What could be left behind: processes of sandboxes, mounts, descriptors of this process, files in /tmp."""
+    """What could be left behind: processes, mounts, descriptors of this process, folders, cgroups, containers."""
     processes = 0
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -77,6 +79,8 @@ def census() -> dict[str, Any]:
         "processes": processes,
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
         "descriptors": len(os.listdir("/proc/self/fd")),
+        "files": len(list(Path(tempfile.gettempdir()).glob("sandbox-*"))),
+        "cgroups": len(list(ROOT.glob("**/med-copilot-*"))),
         "containers": _containers(),
     }
 

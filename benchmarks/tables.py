@@ -55,7 +55,16 @@ def benchmark(name: str) -> str:
     """The summary of ``benchmarks/results/NAME.json``."""
     record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
     rows = [[key, f"{value:.4g}"] for key, value in record["summary"].items()]
-    return f"{markdown_table(['figure', 'value'], rows)}\n\n{origin_line(record)}"
+    return "\n\n".join([*_systems(record["rows"]), markdown_table(["figure", "value"], rows), origin_line(record)])
+
+
+def _systems(rows: list[dict[str, Any]]) -> list[str]:
+    """A table of rows that compare systems, with the columns any of them has; none for other rows."""
+    if not all("system" in row for row in rows):
+        return []
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[str(row.get(name, "")) for name in columns] for row in rows]
+    return [markdown_table([name.replace("_", " ") for name in columns], cells)]
 
 
 def main() -> None:

@@ -101,7 +101,7 @@ def _bootstrap(client: Any, say: Say) -> str:
         shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
         archive = Path(folder) / "root.tar"
         _run(["tar", "-C", str(root), "--exclude=./dev/*", "--exclude=./proc/*", "-cf", str(archive), "."])
-        client.images.api.import_image(str(archive), repository="med-copilot-base", tag=DEBIAN)
+        client.api.import_image_from_file(str(archive), repository="med-copilot-base", tag=DEBIAN)
     return name
 
 
