@@ -41,6 +41,7 @@ class Cgroups:
         _sweep(folder.parent)
         folder.mkdir()
         try:
+            (folder / "cgroup.procs").stat()  # not there: a plain folder of some other file system
             if file == "memory.max":
                 (folder / "cgroup.subtree_control").write_text("+memory")
             self._folder, self._file = folder, file
@@ -76,7 +77,8 @@ class Cgroups:
 
 def _first_version() -> Path:
     """This process's place in the memory hierarchy of version 1."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    table = Path("/proc/self/cgroup")
+    for line in table.read_text().splitlines() if table.exists() else ():
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
             own = ROOT / "memory" / path.lstrip("/")
