@@ -1,4 +1,4 @@
-"""Trajectories: their schema and store, filters, and the builders of SFT, DPO and KTO datasets.
+"""Trajectories: their schema and store, filters, and the builders of SFT, DPO, KTO and verifier datasets.
 
 What is read most is here; the builders lie in :mod:`copilot.data.dataset`, exports in :mod:`copilot.data.export`.
 """

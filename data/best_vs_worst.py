@@ -1,8 +1,9 @@
 """Whole-trajectory DPO pairs: of K attempts at a task, a right one against a wrong one.
 
-The best right attempt meets the worst wrong one, the second best the second worst, and so on: right attempts are
-ranked by fewest failed turns, then fewest sampled tokens; wrong ones by most failed turns, then most tokens (an
-outcome verifier's score will replace this order). Both sides of a pair start from the very same prompt ids.
+The best right attempt meets the worst wrong one, the second best the second worst, and so on. Best is what a verifier
+scores highest (the paper's pairs, arXiv 2506.04405, are the best-scored right against the lowest-scored wrong attempt);
+without scores, what has fewest failed turns, then fewest sampled tokens. Both sides of a pair start from the very same
+prompt ids.
 """
 
 from collections import Counter
@@ -59,9 +60,10 @@ def _ranked(pieces: list[WholeTrajectory], success: SuccessRule) -> tuple[list[W
     return right, wrong
 
 
-def _clumsiness(piece: WholeTrajectory) -> tuple[int, int, Ref]:
+def _clumsiness(piece: WholeTrajectory) -> tuple[float, int, int, Ref]:
+    """Lower is better. Either all samples of a build are scored or none is."""
     failed = sum(turn.failed for turn in piece.sample.trajectory.turns)
-    return failed, sum(piece.completion_mask), piece.sample.ref
+    return -(piece.sample.score or 0.0), failed, sum(piece.completion_mask), piece.sample.ref
 
 
 def _side(piece: WholeTrajectory) -> Side:

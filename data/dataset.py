@@ -16,6 +16,7 @@ from copilot.config import StrictModel
 from copilot.data.build_dpo import build_dpo
 from copilot.data.build_kto import build_kto
 from copilot.data.build_sft import build_sft
+from copilot.data.build_verifier import Balance, build_verifier
 from copilot.data.filters import AnyFilter
 from copilot.data.mixture import select
 from copilot.data.pairs import PairKind
@@ -29,17 +30,20 @@ from copilot.errors import EmptyDatasetError
 class DatasetConfig(StrictModel):
     """What is made of the trajectories."""
 
-    format: Literal["sft", "dpo", "kto"]
+    format: Literal["sft", "dpo", "kto", "verifier"]
     """Kind of rows."""
     filters: list[AnyFilter] = Field(default=[])
     """Filters, in order; masked samples are always left out. SFT without any trains on failures too."""
     success: SuccessRule = "submitted"
-    """Which success rate tells right from wrong in DPO pairs and KTO labels."""
+    """Which success rate tells right from wrong in DPO pairs, KTO and verifier labels."""
     mask_errors: bool = False
     """SFT: no loss on turns whose action was invalid or did not run through."""
     pairs: list[PairKind] = Field(default=["shared_prefix", "best_vs_worst"], min_length=1)
     """DPO: ``shared_prefix`` (the paper's form: the turn that led to success against an erroneous attempt, after the
     same tokens) and ``best_vs_worst`` (whole trajectories, a right against a wrong attempt of a task)."""
+    balance: Balance = "task"
+    """Verifier: ``task`` takes as many right as wrong attempts of each task, nearly right ones first (tasks that are
+    all right or all wrong give none); ``none`` takes all, for validation."""
     max_tokens: PositiveInt | None = None
     """Rows with more tokens (prompt included, the longer side of a pair) are left out, never cut."""
     max_per_task: PositiveInt | None = None
@@ -79,7 +83,7 @@ class DatasetReport:
     by_template: Counter[str] = field(default_factory=Counter)
     """Rows per question template, ``source/template``."""
     by_kind: Counter[str] = field(default_factory=Counter)
-    """DPO pairs per kind; KTO rows per label."""
+    """DPO pairs per kind; KTO and verifier rows per label."""
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -163,6 +167,8 @@ def _build(samples: list[Sample], config: DatasetConfig) -> Built:
         return build_sft(samples, mask_errors=config.mask_errors, max_tokens=config.max_tokens)
     if config.format == "kto":
         return build_kto(samples, success=config.success, max_tokens=config.max_tokens)
+    if config.format == "verifier":
+        return build_verifier(samples, balance=config.balance, success=config.success, max_tokens=config.max_tokens)
     return build_dpo(samples, kinds=config.pairs, success=config.success, max_tokens=config.max_tokens)
 
 

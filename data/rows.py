@@ -23,6 +23,8 @@ class Sample:
     """Label of the store: a stage id or a folder."""
     trajectory: Trajectory
     """The trajectory."""
+    score: float | None = None
+    """A verifier's, in (0, 1); ``None``: it was not scored."""
 
     @property
     def ref(self) -> Ref:

@@ -8,8 +8,10 @@ bit anyway. Adapters are loaded under names never used before, so the prefix cac
 
 import asyncio
 import itertools
+import math
 import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from copilot.policy.vllm_server import SERVED_NAME, VllmServer
 
 _RETRIES = 3
 _READ_SECONDS = 1800.0
+_CHOICE_SUM = 0.01
+"""How far the probabilities of a restricted choice may be from adding up to 1."""
 
 
 class VllmPolicy(Policy):
@@ -95,6 +99,36 @@ class VllmPolicy(Policy):
         }
         answer = await self._post("/v1/completions", body)
         return self._generation(answer["choices"][0], request)
+
+    async def choice_logprobs(
+        self, prompt_ids: list[int], choices: Sequence[int], *, adapter: str | None = None
+    ) -> list[float]:
+        """Log-probabilities of the next token among ``choices`` alone, in their order; they exponentiate to 1 together.
+
+        Args:
+            prompt_ids: Tokens before it.
+            choices: Token ids; the logits of all others count as minus infinity.
+            adapter: Name of a loaded adapter; ``None``: the base model.
+
+        Raises:
+            InfrastructureError: The server failed, or did not answer for all of the choices.
+        """
+        body = {
+            "model": self._adapters[adapter] if adapter is not None else self._base_name,
+            "prompt": prompt_ids,
+            "max_tokens": 1,
+            "temperature": 1.0,
+            "logprobs": len(choices),
+            "allowed_token_ids": list(choices),
+            "return_tokens_as_token_ids": True,
+        }
+        answer = await self._post("/v1/completions", body)
+        top: dict[str, float] = answer["choices"][0]["logprobs"]["top_logprobs"][0]
+        found = [top.get(f"token_id:{choice}") for choice in choices]
+        known = [value for value in found if value is not None]
+        if len(known) < len(choices) or abs(sum(math.exp(value) for value in known) - 1) > _CHOICE_SUM:
+            raise InfrastructureError("server", f"vLLM gave no distribution over {list(choices)}: {top}")
+        return known
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Hot-load a LoRA adapter; see :meth:`Policy.load_adapter`. One loaded as ``name`` before is replaced."""

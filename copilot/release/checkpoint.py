@@ -47,6 +47,8 @@ class Copilot:
         sampling: SamplingParams | None = None,
         sandbox: SandboxConfig | None = None,
         seed: int = 0,
+        attempts: int = 1,
+        verifier: str | Path = "",
     ) -> "Solution":
         """Let it work on a question about your own tables, in a sandbox; nothing leaves this machine.
 
@@ -59,12 +61,15 @@ class Copilot:
             sampling: How tokens are drawn; greedy by default.
             sandbox: Where its code runs; the ``local`` sandbox by default.
             seed: Of sampling and of the sandbox.
+            attempts: Episodes played, K; one of them is chosen. With more than one, draw at a temperature.
+            verifier: A verifier's folder: the attempt it scores highest is chosen; without one, the answer that most
+                attempts agree on.
 
         Returns:
             The answer it submitted, with the whole trajectory.
 
         Raises:
-            DataError: A file is missing.
+            DataError: A file is missing, or infrastructure broke every attempt.
             SandboxError: No sandbox can be had here.
         """
         from copilot.release.solve import solve
@@ -78,6 +83,8 @@ class Copilot:
             sampling=sampling or SamplingParams(),
             sandbox=sandbox or SandboxConfig(),
             seed=seed,
+            attempts=attempts,
+            verifier=str(verifier),
         )
 
 
@@ -91,6 +98,8 @@ class Solution:
     """Whether it handed in an answer at all."""
     trajectory: Any
     """The recorded episode, a :class:`copilot.data.trajectory.Trajectory`."""
+    score: float | None = None
+    """The verifier's probability that the answer is right; ``None`` without a verifier."""
 
 
 def load(

@@ -30,6 +30,7 @@ from copilot.rollout.config import RolloutConfig
 from copilot.rollout.episode import Player, play
 from copilot.rollout.job import Job
 from copilot.rollout.rendering import Renderer
+from copilot.verifier.best_of import best_of
 
 _SQLITE = {".db", ".sqlite", ".sqlite3"}
 
@@ -44,6 +45,8 @@ def solve(
     sampling: SamplingParams,
     sandbox: SandboxConfig,
     seed: int,
+    attempts: int,
+    verifier: str,
 ) -> Solution:
     """See :meth:`copilot.release.checkpoint.Copilot.solve`."""
     source = OwnTables(files)
@@ -63,11 +66,21 @@ def solve(
         sampling=sampling,
         sandbox=sandbox,
     )
-    return asyncio.run(play_question(LoadedPolicy(copilot), task, source, rollout, seed=seed))
+    policy = LoadedPolicy(copilot)
+    return asyncio.run(play_question(policy, task, source, rollout, seed=seed, attempts=attempts, verifier=verifier))
 
 
-async def play_question(policy: Policy, task: Task, source: Source, rollout: RolloutConfig, *, seed: int) -> Solution:
-    """One episode of a policy with a tokenizer, in a sandbox opened for it."""
+async def play_question(
+    policy: Policy,
+    task: Task,
+    source: Source,
+    rollout: RolloutConfig,
+    *,
+    seed: int,
+    attempts: int = 1,
+    verifier: str = "",
+) -> Solution:
+    """Episodes of a policy with a tokenizer, in sandboxes opened for them; the best of them."""
     assert policy.tokenizer is not None
     backend = make_backend(rollout.sandbox)
     renderer = Renderer(policy.tokenizer, get_protocol(rollout.protocol))
@@ -82,10 +95,11 @@ async def play_question(policy: Policy, task: Task, source: Source, rollout: Rol
         renderer=renderer,
     )
     try:
-        trajectory = await play(player, Job(task, 0), source=source)
+        played = [await play(player, Job(task, attempt), source=source) for attempt in range(attempts)]
     finally:
         await backend.close()
-    return Solution(trajectory.outcome.answer, trajectory.outcome.submitted, trajectory)
+    trajectory, score = await best_of(played, verifier)
+    return Solution(trajectory.outcome.answer, trajectory.outcome.submitted, trajectory, score)
 
 
 class LoadedPolicy(Policy):

@@ -7,7 +7,6 @@ recipe; anything missing is left out, so a half-finished run has a report too.
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,40 @@ from jinja2 import Environment, PackageLoader
 from copilot.data.trajectory import Trajectory
 from copilot.evaluation.summary import error_type
 from copilot.report.plots import curves_plot, errors_plot, rates_plot
+from copilot.report.tables import Cell, Table
+from copilot.report.verification import verification_plots, verification_tables
 
 CURVES = (("loss", "training loss"), ("rewards/margins", "reward margin"))
 """Logged figures that are plotted over steps."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A table cell."""
-
-    text: str
-    """What it says."""
-    tone: str = ""
-    """``up``, ``down`` or nothing."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table."""
-
-    title: str
-    """Heading."""
-    head: list[str]
-    """Column names."""
-    rows: list[list[Cell]]
-    """Cells."""
-    note: str = ""
-    """A sentence below the heading."""
-
-
-def write_report(run_folder: Path, *, evaluation: dict[str, Any] | None, builds: dict[str, Any]) -> Path:
+def write_report(
+    run_folder: Path,
+    *,
+    evaluation: dict[str, Any] | None,
+    builds: dict[str, Any],
+    verification: dict[str, Any] | None = None,
+) -> Path:
     """Write ``report.html`` (and its plots as PNG files below ``plots/``) into the run folder.
 
     Args:
         run_folder: The run; ``recipe.yaml``, ``versions.json`` and ``metrics.jsonl`` are read from it.
         evaluation: Content of ``evaluation.json``, if there is one.
         builds: Build stage id -> content of its ``report.json``.
+        verification: Content of ``verification.json``, if there is one.
 
     Returns:
         Path of the page.
     """
-    plots = _plots(run_folder, evaluation)
+    plots = (verification_plots(verification) if verification else {}) | _plots(run_folder, evaluation)
     folder = run_folder / "plots"
     folder.mkdir(exist_ok=True)
     for name, (_, data) in plots.items():
         (folder / f"{name}.png").write_bytes(data)
     page = _template().render(
         name=run_folder.name,
-        subtitle=_subtitle(evaluation),
-        tables=evaluation_tables(evaluation),
+        subtitle=_subtitle(evaluation, verification),
+        tables=[*evaluation_tables(evaluation), *(verification_tables(verification) if verification else [])],
         datasets=_build_tables(builds),
         plots=[{"title": title, "data": base64.b64encode(data).decode()} for title, data in plots.values()],
         samples=evaluation["samples"] if evaluation else [],
@@ -226,7 +210,11 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
-def _subtitle(evaluation: dict[str, Any] | None) -> str:
+def _subtitle(evaluation: dict[str, Any] | None, verification: dict[str, Any] | None) -> str:
+    if evaluation is None and verification is not None:
+        verifier = verification["verifier"]
+        judged = f"{verification['tasks']} test tasks, {verification['k']} attempts each"
+        return f"{judged}; verifier {Path(verifier['base']).name}, {verifier['head']} head"
     if evaluation is None:
         return "No evaluation yet."
     return f"{evaluation['tasks']} test tasks, {evaluation['attempts']} attempt(s) each; model {evaluation['model']}"

@@ -25,7 +25,7 @@ def rates_plot(by_group: Mapping[str, Mapping[str, Any]]) -> bytes:
         by_group: group -> subject -> summary of :func:`copilot.evaluation.summary.summarize`.
     """
     subjects = list(dict.fromkeys(s for group in by_group.values() for s in group))
-    figure, axes = _figure(1.6 + 1.1 * len(by_group) * max(1, len(subjects)) ** 0.5, 3.4)
+    figure, axes = figure_and_axes(1.6 + 1.1 * len(by_group) * max(1, len(subjects)) ** 0.5, 3.4)
     width = 0.8 / max(1, len(subjects))
     for i, subject in enumerate(subjects):
         for x, group in enumerate(by_group.values()):
@@ -35,12 +35,12 @@ def rates_plot(by_group: Mapping[str, Mapping[str, Any]]) -> bytes:
     axes.set_ylabel("submitted success, %")
     axes.set_ylim(0, 105)
     _legend(axes, subjects)
-    return _png(figure)
+    return png(figure)
 
 
 def errors_plot(errors: Mapping[str, Mapping[str, int]]) -> bytes:
     """What became of the episodes: a stacked bar per subject, shares in percent."""
-    figure, axes = _figure(7.5, 0.9 + 0.42 * len(errors))
+    figure, axes = figure_and_axes(7.5, 0.9 + 0.42 * len(errors))
     palette = dict(zip(ERROR_TYPES, ("#4c9f70", *COLOURS[1:3], *COLOURS[4:], "#d8b4a0"), strict=False))
     for y, counts in enumerate(errors.values()):
         left, total = 0.0, sum(counts.values()) or 1
@@ -54,12 +54,12 @@ def errors_plot(errors: Mapping[str, Mapping[str, int]]) -> bytes:
     axes.set_xlabel("share of episodes, %")
     axes.set_xlim(0, 100)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=8)
-    return _png(figure)
+    return png(figure)
 
 
 def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, ylabel: str) -> bytes:
     """Lines over training steps, one per stage; a running mean over the raw points when there are many."""
-    figure, axes = _figure(6.0, 3.0)
+    figure, axes = figure_and_axes(6.0, 3.0)
     for i, (name, points) in enumerate(curves.items()):
         steps, values = [p[0] for p in points], [p[1] for p in points]
         colour = COLOURS[1 + i % (len(COLOURS) - 1)]
@@ -68,7 +68,7 @@ def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, ylabel: 
     axes.set_xlabel("step")
     axes.set_ylabel(ylabel)
     _legend(axes, list(curves))
-    return _png(figure)
+    return png(figure)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -93,7 +93,8 @@ def _legend(axes: Axes, names: Sequence[str]) -> None:
         axes.legend(handles, names, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def figure_and_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty figure of so many inches, in the project's looks."""
     figure, axes = plt.subplots(figsize=(width, height), dpi=130)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
@@ -101,7 +102,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as PNG; closes it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight")
     plt.close(figure)

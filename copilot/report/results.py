@@ -24,6 +24,24 @@ def write_results(path: Path, evaluation: dict[str, Any], *, seed: int, run_fold
     return path
 
 
+def write_verification(
+    path: Path, found: dict[str, Any], figures: dict[str, float], *, seed: int, run_folder: Path
+) -> Path:
+    """Write a verifier's figures: ``summary`` of :mod:`copilot.verifier.verification`, the curves, rows by part."""
+    parts = {"all": found["overall"], **found["by_source"], **found["by_split"]}
+    record = {
+        **provenance(seed=seed, command=f"med-copilot run recipes/{run_folder.name}.yaml"),
+        "verifier": found["verifier"],
+        "policy": found["policy"],
+        "summary": figures,
+        "curves": found["curves"],
+        "rows": [{"part": name, **part} for name, part in parts.items()],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return path
+
+
 def summary_figures(evaluation: dict[str, Any]) -> dict[str, float]:
     """Flat headline figures of an evaluation."""
     figures: dict[str, float] = {"test_tasks": evaluation["tasks"]}

@@ -44,7 +44,7 @@ class Renderer:
         self._takes_system = self._accepts_system()
         self.protocol = ToolCallProtocol(native=self._takes_tools()) if protocol.name == "tools" else protocol
         """The protocol, with tool calls in the model's own form where its template has one."""
-        self._control = _control_pattern(tokenizer)
+        self._control = control_pattern(tokenizer)
         self._stop_text, self.stop_id = template_stop(tokenizer)
         self._check()
 
@@ -71,10 +71,7 @@ class Renderer:
 
     def _clean(self, messages: Messages) -> Messages:
         """Messages with control tokens in their text broken up, and a system message merged where none is taken."""
-        cleaned = [
-            message | {"content": self._control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", message["content"])}
-            for message in messages
-        ]
+        cleaned = [message | {"content": defuse(message["content"], self._control)} for message in messages]
         if self._takes_system or cleaned[0]["role"] != "system":
             return cleaned
         system, first, *rest = cleaned
@@ -134,7 +131,12 @@ class Renderer:
             )
 
 
-def _control_pattern(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern[str]:
+def defuse(text: str, control: re.Pattern[str]) -> str:
+    """``text`` with every control token in it broken up, so that it cannot end a message."""
+    return control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", text)
+
+
+def control_pattern(tokenizer: "PreTrainedTokenizerBase") -> re.Pattern[str]:
     """Matches the text of every control token, longest first."""
     controls = {str(token) for token in tokenizer.all_special_tokens}
     controls |= {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}

@@ -5,6 +5,7 @@ teacher trajectories serves any student. What a policy sampled in ids is never t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from copilot.data.rows import Sample
@@ -29,7 +30,7 @@ def render_samples(samples: Sequence[Sample], tokenizer: "PreTrainedTokenizerBas
     needed = {s.trajectory.protocol for s in samples if lacks_rows(s.trajectory)}
     renderers = {name: Renderer(tokenizer, get_protocol(name)) for name in sorted(needed)}
     return [
-        Sample(s.store, s.trajectory.evolve(rows=render_rows(s.trajectory, renderers[s.trajectory.protocol])))
+        replace(s, trajectory=s.trajectory.evolve(rows=render_rows(s.trajectory, renderers[s.trajectory.protocol])))
         if lacks_rows(s.trajectory)
         else s
         for s in samples

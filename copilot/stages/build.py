@@ -6,6 +6,7 @@ appear under their name only when complete.
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from copilot.config import StrictModel
 from copilot.data.dataset import DatasetConfig, DatasetReport, build_dataset, read_samples, write_atomically
 from copilot.data.decontaminate import Overlap, find_overlap
 from copilot.data.rows import Sample
+from copilot.errors import DataError
 from copilot.stages.base import Stage, StageConfig, StageContext
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class StoreShare(StrictModel):
 
 
 class BuildConfig(StageConfig, DatasetConfig):
-    """Make SFT rows, DPO pairs or KTO rows from trajectories."""
+    """Make SFT rows, DPO pairs, KTO or verifier rows from trajectories."""
 
     type: Literal["build"] = "build"
     """Name of the stage."""
@@ -38,6 +40,9 @@ class BuildConfig(StageConfig, DatasetConfig):
     """``sample`` stages by id, or folders (with a ``/``: ``./old``); with ``{store:, share:}`` a mixture."""
     held_out: list[str] = Field(default=[])
     """Suites (names or files) not to be trained on: equal questions are left out, overlaps reported."""
+    scores: str = ""
+    """A ``score`` stage's id over the same stores: DPO's ``best_vs_worst`` pairs are then of the best-scored right and
+    the lowest-scored wrong attempts. Empty: no verifier."""
     seed: int | None = None
     """Seed of the selection; empty: the recipe's."""
 
@@ -52,7 +57,8 @@ class BuildConfig(StageConfig, DatasetConfig):
 
     def upstream(self) -> list[str]:
         """The stages read: every entry that is not a path."""
-        return [name for name in self.stores() if "/" not in name]
+        stores = [name for name in self.stores() if "/" not in name]
+        return [*stores, *([self.scores] if self.scores else [])]
 
     def stores(self) -> dict[str, float | None]:
         """Stores by name, with their shares."""
@@ -67,6 +73,7 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
     stores = {name: _locate(name, ctx) for name in config.stores()}
     samples, read = read_samples(stores)
     samples, rendered = _with_rows(samples, ctx)
+    samples = _with_scores(samples, config, ctx)
     overlap = _held_out(config.held_out, samples)
     rows, report = build_dataset(
         samples,
@@ -111,6 +118,24 @@ def _with_rows(samples: list[Sample], ctx: StageContext) -> tuple[list[Sample], 
 
     log.info("%d text-only trajectories rendered in the tokens of %s", count, ctx.model.path)
     return render_samples(samples, load_tokenizer(ctx.model.path)), count
+
+
+def _with_scores(samples: list[Sample], config: BuildConfig, ctx: StageContext) -> list[Sample]:
+    """The samples with a verifier's scores; masked ones, which are left out anyway, have none."""
+    if not config.scores:
+        return samples
+    from copilot.verifier.scores import read_scores
+
+    path = Path(ctx.output(config.scores, "scores"))
+    scored = read_scores(path)
+    missing = sum(s.ref not in scored for s in samples if not s.trajectory.masked)
+    if missing:
+        raise DataError(
+            f"{missing} of {len(samples)} trajectories have no score",
+            where=path,
+            remedy=f"name the same trajectories in stage {config.scores!r} as here, in the same words",
+        )
+    return [replace(s, score=scored[s.ref].score) if s.ref in scored else s for s in samples]
 
 
 def _shares(config: BuildConfig) -> dict[str, float] | None:

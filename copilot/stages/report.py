@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from copilot.report.results import write_results
 from copilot.stages.base import Stage, StageConfig, StageContext
@@ -15,16 +15,26 @@ class ReportConfig(StageConfig):
 
     type: Literal["report"] = "report"
     """This stage."""
-    evaluation: str
-    """Id of the ``evaluate`` stage shown."""
+    evaluation: str = ""
+    """Id of the ``evaluate`` stage shown; empty: none."""
+    verification: str = ""
+    """Id of the ``verify`` stage shown; empty: none."""
     builds: list[str] = Field(default_factory=list)
     """Ids of ``build`` stages whose counts are shown."""
     results: Path | None = None
     """Results file (JSON) to write, for tables and docs."""
 
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if not (self.evaluation or self.verification):
+            raise ValueError("name an evaluate stage (evaluation), a verify stage (verification), or both")
+        if self.results is not None and not self.evaluation:
+            raise ValueError("results are an evaluation's; a verify stage writes its own")
+        return self
+
     def upstream(self) -> list[str]:
         """The stages shown."""
-        return [self.evaluation, *self.builds]
+        return [name for name in (self.evaluation, self.verification, *self.builds) if name]
 
 
 def run(config: ReportConfig, ctx: StageContext) -> dict[str, Any]:
@@ -34,18 +44,22 @@ def run(config: ReportConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.report.page import write_report
     from copilot.report.terminal import rates_table
 
-    evaluation = json.loads(Path(ctx.output(config.evaluation, "evaluation")).read_text(encoding="utf-8"))
-    builds = {
-        stage: json.loads(Path(ctx.output(stage, "report")).read_text(encoding="utf-8")) for stage in config.builds
-    }
-    page = write_report(ctx.run_folder, evaluation=evaluation, builds=builds)
+    evaluation = _read(ctx.output(config.evaluation, "evaluation")) if config.evaluation else None
+    verification = _read(ctx.output(config.verification, "verification")) if config.verification else None
+    builds = {stage: _read(ctx.output(stage, "report")) for stage in config.builds}
+    page = write_report(ctx.run_folder, evaluation=evaluation, builds=builds, verification=verification)
     outputs: dict[str, Any] = {"report": str(page)}
-    if config.results is not None:
+    if config.results is not None and evaluation is not None:
         outputs["results"] = str(write_results(config.results, evaluation, seed=ctx.seed, run_folder=ctx.run_folder))
-    for table in rates_table(evaluation):
+    for table in rates_table(evaluation) if evaluation else ():
         rich.print(table)
     rich.print(f"Report: {page}")
     return outputs
+
+
+def _read(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return found
 
 
 STAGE = Stage(ReportConfig, run, distributed=False)

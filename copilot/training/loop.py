@@ -1,4 +1,4 @@
-"""One run of a TRL trainer, from rows to weights: the part that SFT, DPO and KTO share.
+"""One run of a trainer, from rows to weights: the part that SFT, DPO, KTO and the verifier share.
 
 The trainer's own loop is used as it is. What is ours: the order of rows (planned ahead), the reference pass, the
 records, and which checkpoints count. Invariant: the same rows, seed and batch size give the same steps on any number
@@ -88,7 +88,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Method:
-    """What tells SFT, DPO and KTO apart."""
+    """What tells SFT, DPO, KTO and the verifier apart."""
 
     kind: Format
     """Row format."""
@@ -98,6 +98,8 @@ class Method:
     """Makes the trainer."""
     prepare: Callable[[list[Row]], list[Row]] = list
     """Changes the rows before anything else."""
+    load: Callable[..., PreTrainedModel | PeftModel] = load_trainable
+    """Loads the model, given where it starts and the settings."""
 
 
 def run_training(
@@ -148,7 +150,7 @@ def open_session(
     if training.deepspeed and not torch.cuda.is_available():
         prepare_deepspeed_on_cpu()
     set_seed(ctx.seed)  # a new adapter starts at random
-    model = load_trainable(start, training, dtype=dtype)
+    model = method.load(start, training, dtype=dtype)
     arguments = method.arguments(**common_arguments(ctx, training, steps, bf16=_autocast(dtype, ctx)))
     if arguments.world_size != ctx.world_size:
         raise RecipeError(

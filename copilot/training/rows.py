@@ -14,15 +14,18 @@ from copilot.errors import DataError, EmptyDatasetError
 
 Row = dict[str, Any]
 """A JSON row; see :data:`SHAPES` for its lists."""
-Format = Literal["sft", "dpo", "kto"]
+Format = Literal["sft", "dpo", "kto", "verifier"]
 """Row formats."""
 
 SHAPES: dict[Format, tuple[tuple[str, ...], ...]] = {
     "sft": (("input_ids", "labels"),),
     "dpo": (("prompt_ids",), ("chosen_ids", "chosen_mask"), ("rejected_ids", "rejected_mask")),
     "kto": (("prompt_ids",), ("completion_ids", "completion_mask")),
+    "verifier": (("input_ids",),),
 }
 """The lists of each format; those in one tuple have the same length."""
+LABELLED: frozenset[Format] = frozenset({"kto", "verifier"})
+"""Formats whose rows have a boolean ``label``."""
 
 
 @dataclass
@@ -88,7 +91,7 @@ def load_rows(
 
 def row_length(row: Row, kind: Format) -> int:
     """Tokens a row costs: both sequences of a pair, prompt included twice."""
-    if kind == "sft":
+    if kind in ("sft", "verifier"):
         return len(row["input_ids"])
     if kind == "dpo":
         return 2 * len(row["prompt_ids"]) + len(row["chosen_ids"]) + len(row["rejected_ids"])
@@ -101,6 +104,8 @@ def trained_counts(row: Row, kind: Format) -> list[int]:
         return [sum(label != -100 for label in row["labels"][1:])]
     if kind == "dpo":
         return [sum(row["chosen_mask"]), sum(row["rejected_mask"])]
+    if kind == "verifier":
+        return [1]  # the label
     return [sum(row["completion_mask"])]
 
 
@@ -118,12 +123,12 @@ def _read(path: Path, kind: Format) -> Iterator[Row]:
 
 def _checked(row: Row, kind: Format, where: str) -> Row:
     missing = [name for names in SHAPES[kind] for name in names if not isinstance(row.get(name), list)]
-    if missing or (kind == "kto" and not isinstance(row.get("label"), bool)):
+    if missing or (kind in LABELLED and not isinstance(row.get("label"), bool)):
         raise DataError(f"not a {kind} row (missing: {missing or ['label']})", where=where, remedy=f"build {kind} rows")
     for names in SHAPES[kind]:
         if len({len(row[name]) for name in names}) != 1:
             raise DataError(f"{' and '.join(names)} differ in length", where=where)
-    if kind != "sft" and not row["prompt_ids"]:
+    if "prompt_ids" in SHAPES[kind][0] and not row["prompt_ids"]:
         raise DataError("empty prompt_ids: the first completion token could not be predicted", where=where)
     return row
 
@@ -132,6 +137,11 @@ def _cut_sft(row: Row, limit: int) -> Row:
     if len(row["input_ids"]) <= limit:
         return row
     return {**row, "input_ids": row["input_ids"][:limit], "labels": row["labels"][:limit]}
+
+
+def _keep(row: Row, limit: int) -> Row:
+    """Verifier rows were cut where they were encoded, at the front."""
+    return row if len(row["input_ids"]) <= limit else {**row, "input_ids": []}
 
 
 def _cut_completions(*names: str) -> Callable[[Row, int], Row]:
@@ -148,4 +158,5 @@ _CUTTERS: dict[Format, Callable[[Row, int], Row]] = {
     "sft": _cut_sft,
     "dpo": _cut_completions("chosen", "rejected"),
     "kto": _cut_completions("completion"),
+    "verifier": _keep,
 }

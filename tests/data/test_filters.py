@@ -15,7 +15,7 @@ def judge(filter: dict[str, Any], *trajectories: Any) -> list[str]:
 
 
 def test_every_file_of_the_folder_is_in_the_union() -> None:
-    assert set(filter_types()) == {"duplicates", "error_loops", "length", "origin", "success"}
+    assert set(filter_types()) == {"duplicates", "error_loops", "length", "origin", "part", "success"}
     for name in filter_types():
         assert judge({"type": name}) == []
 
