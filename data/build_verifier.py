@@ -8,6 +8,7 @@ teacher's) teaches its style: mix stores that are sometimes wrong.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Literal
 
@@ -28,6 +29,7 @@ def build_verifier(
     samples: Sequence[Sample],
     *,
     balance: Balance = "task",
+    prefixes: bool = False,
     success: SuccessRule = "submitted",
     max_tokens: int | None = None,
     view: View = transcript,
@@ -37,6 +39,8 @@ def build_verifier(
     Args:
         samples: Trajectories, filtered; successes and failures.
         balance: Whether right and wrong attempts of a task are made equal in number.
+        prefixes: Also a row for each earlier turn, of the episode up to there. Its ``target`` is the share of
+            continuations that solved the task where some were played (``Sample.turn_values``), else how it ended.
         success: Which success rate is the label.
         max_tokens: Drop episodes that were longer in the policy's own tokens.
         view: What a verifier sees of an episode.
@@ -54,6 +58,7 @@ def build_verifier(
         for reason in left.values():
             built.rows_dropped[reason] += 1
         rows += [_row(sample, success, view) for sample in chosen]
+        rows += [row for sample in chosen for row in _prefix_rows(sample, success)] if prefixes else []
     built.rows, too_long = fit(rows, max_tokens, built.rows_dropped)
     built.settle(samples, reasons | too_long, otherwise="unused")
     return built
@@ -95,9 +100,20 @@ def _near(wrong: Trajectory, right: Trajectory) -> bool:
     return a is not None and b is not None and abs(a - b) <= NEAR * abs(b)
 
 
-def _row(sample: Sample, success: SuccessRule, view: View) -> Row:
+def _prefix_rows(sample: Sample, success: SuccessRule) -> list[Row]:
+    """The episode as it stood after each turn but the last."""
+    label, values = sample.trajectory.success(success), sample.turn_values or {}
+    return [
+        _row(sample, success, partial(transcript, after=turns), target=values.get(turns, float(label)))
+        for turns in range(1, len(sample.trajectory.turns))
+    ]
+
+
+def _row(sample: Sample, success: SuccessRule, view: View, *, target: float | None = None) -> Row:
     trajectory = sample.trajectory
-    seen, label = check_blind(view, trajectory), trajectory.success(success)
+    seen = check_blind(view, trajectory)
+    label = trajectory.success(success) if target is None else target >= 0.5
+    kind = "" if target is None else "on the way: "
     return Row(
         record={
             "task": seen.task,
@@ -106,6 +122,7 @@ def _row(sample: Sample, success: SuccessRule, view: View) -> Row:
             "label": label,
             "task_id": trajectory.task_id,
             "attempt": trajectory.attempt,
+            **({} if target is None else {"target": target}),
         },
         parents=(sample.ref,),
         store=sample.store,
@@ -113,5 +130,5 @@ def _row(sample: Sample, success: SuccessRule, view: View) -> Row:
         template=trajectory.template,
         tokens=max((len(row.ids) for row in trajectory.rows), default=0),
         trained=1,
-        kind="right" if label else "wrong",
+        kind=kind + ("right" if label else "wrong"),
     )

@@ -44,6 +44,9 @@ class DatasetConfig(StrictModel):
     balance: Balance = "task"
     """Verifier: ``task`` takes as many right as wrong attempts of each task, nearly right ones first (tasks that are
     all right or all wrong give none); ``none`` takes all, for validation."""
+    prefixes: bool = False
+    """Verifier: also a row per earlier turn, labelled with how the episode ended, or with the share of continuations
+    that solved the task (``turn_labels`` of the build stage). For early stopping."""
     max_tokens: PositiveInt | None = None
     """Rows with more tokens (prompt included, the longer side of a pair) are left out, never cut."""
     max_per_task: PositiveInt | None = None
@@ -168,7 +171,13 @@ def _build(samples: list[Sample], config: DatasetConfig) -> Built:
     if config.format == "kto":
         return build_kto(samples, success=config.success, max_tokens=config.max_tokens)
     if config.format == "verifier":
-        return build_verifier(samples, balance=config.balance, success=config.success, max_tokens=config.max_tokens)
+        return build_verifier(
+            samples,
+            balance=config.balance,
+            prefixes=config.prefixes,
+            success=config.success,
+            max_tokens=config.max_tokens,
+        )
     return build_dpo(samples, kinds=config.pairs, success=config.success, max_tokens=config.max_tokens)
 
 

@@ -5,7 +5,7 @@ row is in ``rows`` or counted in ``rows_dropped``.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class Sample:
     """The trajectory."""
     score: float | None = None
     """A verifier's, in (0, 1); ``None``: it was not scored."""
+    turn_values: Mapping[int, float] | None = None
+    """After so many turns: the share of continuations from there that solved the task; ``None``: none were played."""
 
     @property
     def ref(self) -> Ref:

@@ -28,6 +28,8 @@ class StopReason(StrEnum):
     MAX_TURNS = "max_turns"
     LOOP = "loop"
     """The same action, or none, drew the same feedback too often in a row (``rollout.max_repeats``)."""
+    HOPELESS = "hopeless"
+    """A verifier gave it too small a chance to go on."""
     CONTEXT = "context"
     """The next turn would not have fitted the model's context."""
     FAILURE = "failure"

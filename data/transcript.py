@@ -29,15 +29,20 @@ View = Callable[[Trajectory], Transcript]
 """A way to read an episode."""
 
 
-def transcript(trajectory: Trajectory) -> Transcript:
-    """The verifier's view of an episode."""
+def transcript(trajectory: Trajectory, *, after: int | None = None) -> Transcript:
+    """The verifier's view of an episode.
+
+    Args:
+        trajectory: The episode.
+        after: As it stood after so many turns, before anything later was known; ``None``: as it ended.
+    """
     asked = [str(m["content"]) for m in trajectory.prompt if m["role"] == "user"]
     outcome = trajectory.outcome
     submitted = f"Submitted: {json.dumps(outcome.answer, ensure_ascii=False)}" if outcome.submitted else ""
     return Transcript(
         task=asked[-1] if asked else trajectory.question,
-        turns=tuple(_turn(turn) for turn in trajectory.turns),
-        end=submitted or "Nothing was submitted.",
+        turns=tuple(_turn(turn) for turn in trajectory.turns[:after]),
+        end="The work goes on." if after is not None else submitted or "Nothing was submitted.",
     )
 
 

@@ -17,12 +17,20 @@ ERROR_TYPES = (
     "invalid_action",
     "syntax",
     "runtime",
+    "io",
     "timeout",
     "wrong_answer",
     "no_submit",
     "context",
 )
 """What became of an episode, most telling cause first (after the paper, Fig. 8)."""
+SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
+"""Exceptions of programs that do not compile."""
+IO_ERRORS = frozenset(
+    {"OSError", "FileNotFoundError", "IsADirectoryError", "NotADirectoryError", "PermissionError", "FileExistsError",
+     "EOFError", "UnicodeDecodeError", "pandas.errors.EmptyDataError", "EmptyDataError", "ParserError"}
+)  # fmt: skip
+"""Exceptions of programs that do not get at their data."""
 
 
 def summarize(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
@@ -103,7 +111,8 @@ def _turn_error(turn: Turn) -> str:
     if turn.feedback.status == "timeout":
         return "timeout"
     if turn.feedback.status in ("error", "memory", "crashed"):
-        return "syntax" if turn.feedback.error_type in ("SyntaxError", "IndentationError") else "runtime"
+        kinds = {"syntax": SYNTAX_ERRORS, "io": IO_ERRORS}
+        return next((kind for kind, names in kinds.items() if turn.feedback.error_type in names), "runtime")
     return ""
 
 

@@ -52,6 +52,8 @@ class GenerationRequest:
     """Name of a loaded adapter; ``None``: the base model."""
     protocol: str = "markdown"
     """Wire protocol of the episode; the ``reference`` teacher writes its actions in it."""
+    attempt: int = 0
+    """Which attempt at the task; only a replay of recorded episodes looks at it."""
 
 
 @dataclass(frozen=True)

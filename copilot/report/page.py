@@ -45,7 +45,7 @@ def write_report(
     folder.mkdir(exist_ok=True)
     for name, (_, data) in plots.items():
         (folder / f"{name}.png").write_bytes(data)
-    page = _template().render(
+    page = render(
         name=run_folder.name,
         subtitle=_subtitle(evaluation, verification),
         tables=[*evaluation_tables(evaluation), *(verification_tables(verification) if verification else [])],
@@ -224,6 +224,7 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _template() -> Any:
+def render(**parts: Any) -> str:
+    """The page of these parts: ``name``, ``subtitle``, ``tables``, ``plots``, ``datasets``, ``samples``, ``recipe``."""
     environment = Environment(loader=PackageLoader("copilot.report", "."), autoescape=True)
-    return environment.get_template("page.html.j2")
+    return environment.get_template("page.html.j2").render(**parts)

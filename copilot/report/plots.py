@@ -41,7 +41,7 @@ def rates_plot(by_group: Mapping[str, Mapping[str, Any]]) -> bytes:
 def errors_plot(errors: Mapping[str, Mapping[str, int]]) -> bytes:
     """What became of the episodes: a stacked bar per subject, shares in percent."""
     figure, axes = figure_and_axes(7.5, 0.9 + 0.42 * len(errors))
-    palette = dict(zip(ERROR_TYPES, ("#4c9f70", *COLOURS[1:3], *COLOURS[4:], "#d8b4a0"), strict=False))
+    palette = dict(zip(ERROR_TYPES, ("#4c9f70", *COLOURS[1:3], *COLOURS[4:], "#d8b4a0", "#7f9ad1"), strict=False))
     for y, counts in enumerate(errors.values()):
         left, total = 0.0, sum(counts.values()) or 1
         for kind in ERROR_TYPES:

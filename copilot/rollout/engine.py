@@ -8,7 +8,7 @@ Invariant: leaving early (Ctrl-C, an error) closes every sandbox and loses only 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -86,6 +86,7 @@ async def run_jobs(
     on_done: Callable[[Trajectory], None] | None = None,
     total: int | None = None,
     backend: SandboxBackend | None = None,
+    hopeless: Callable[[Trajectory], Awaitable[bool]] | None = None,
 ) -> Tally:
     """Play all jobs, ``config.concurrency`` at a time.
 
@@ -100,13 +101,16 @@ async def run_jobs(
         on_done: Called with every written trajectory.
         total: Number of jobs, for the progress bar; ``None``: unknown.
         backend: Sandboxes, started and closed here; ``None``: those of ``config.sandbox``.
+        hopeless: Asked after each turn whether to give the episode up; ``None``: never.
 
     Raises:
         CopilotError: A mistake that another episode would meet as well.
     """
     renderer = Renderer(policy.tokenizer, get_protocol(config.protocol)) if policy.tokenizer is not None else None
     backend = make_backend(config.sandbox) if backend is None else backend
-    player = Player(policy, backend, config, label=label, seed=seed, adapter=adapter, renderer=renderer)
+    player = Player(
+        policy, backend, config, label=label, seed=seed, adapter=adapter, renderer=renderer, hopeless=hopeless
+    )
     tally, began = Tally(), time.perf_counter()
     try:
         isolation = await backend.start()

@@ -5,12 +5,13 @@ is not the policy's fault ends in a masked trajectory that says where; a mistake
 """
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from copilot.data.trajectory import Failure, StopReason, Trajectory, Turn, trailing_repeats
+from copilot.data.trajectory import Failure, Outcome, StopReason, Trajectory, Turn, trailing_repeats
 from copilot.envs.environment import MedAgentEnv
 from copilot.envs.prompt import Messages
 from copilot.envs.protocols import get_protocol
@@ -49,6 +50,8 @@ class Player:
     """Sandbox backend and the level it reached."""
     renderer: Renderer | None = None
     """``None`` for policies without a tokenizer."""
+    hopeless: Callable[[Trajectory], Awaitable[bool]] | None = None
+    """Asked after each turn, with the episode so far, whether to give it up; ``None``: never."""
 
     @property
     def protocol(self) -> WireProtocol:
@@ -148,7 +151,26 @@ async def _run(player: Player, job: Job, env: MedAgentEnv, record: _Record, seed
         if not done and repeats is not None and trailing_repeats(record.turns) >= repeats:
             record.stop = StopReason.LOOP
             return
+        if not done and player.hopeless is not None and await player.hopeless(_so_far(player, job, record)):
+            record.stop = StopReason.HOPELESS
+            return
     record.stop = StopReason.SUBMITTED if env.outcome.submitted else StopReason.MAX_TURNS
+
+
+def _so_far(player: Player, job: Job, record: _Record) -> Trajectory:
+    """The episode while it is played: what was said and done, without an outcome."""
+    return Trajectory(
+        task_id=job.task.id,
+        attempt=job.attempt,
+        source=job.task.source,
+        question=job.task.question,
+        policy=player.label,
+        protocol=player.protocol.name,
+        prompt=tuple(record.prompt),
+        turns=tuple(record.turns),
+        outcome=Outcome(),
+        stop_reason=StopReason.MAX_TURNS,
+    )
 
 
 def _request(player: Player, job: Job, record: _Record, seed: int) -> GenerationRequest | None:
@@ -170,6 +192,7 @@ def _request(player: Player, job: Job, record: _Record, seed: int) -> Generation
         seed=derive(seed, turn),
         adapter=player.adapter,
         protocol=player.protocol.name,
+        attempt=job.attempt,
     )
 
 

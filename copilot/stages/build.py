@@ -6,6 +6,7 @@ appear under their name only when complete.
 
 import json
 import logging
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,7 +16,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from copilot.config import StrictModel
 from copilot.data.dataset import DatasetConfig, DatasetReport, build_dataset, read_samples, write_atomically
 from copilot.data.decontaminate import Overlap, find_overlap
-from copilot.data.rows import Sample
+from copilot.data.rows import Ref, Sample
 from copilot.errors import DataError
 from copilot.stages.base import Stage, StageConfig, StageContext
 
@@ -40,6 +41,8 @@ class BuildConfig(StageConfig, DatasetConfig):
     """``sample`` stages by id, or folders (with a ``/``: ``./old``); with ``{store:, share:}`` a mixture."""
     held_out: list[str] = Field(default=[])
     """Suites (names or files) not to be trained on: equal questions are left out, overlaps reported."""
+    turn_labels: str = ""
+    """A ``continuations`` stage's id: with ``prefixes``, verifier rows of single turns are labelled by it."""
     scores: str = ""
     """A ``score`` stage's id over the same stores: DPO's ``best_vs_worst`` pairs are then of the best-scored right and
     the lowest-scored wrong attempts. Empty: no verifier."""
@@ -51,6 +54,10 @@ class BuildConfig(StageConfig, DatasetConfig):
         shares = [share for share in self.stores().values() if share is not None]
         if len(self.stores()) < len(self.trajectories):
             raise ValueError("trajectories: a store is named twice")
+        if self.turn_labels and not (self.format == "verifier" and self.prefixes):
+            raise ValueError("turn_labels go with format: verifier and prefixes: true")
+        if self.scores and self.format != "dpo":
+            raise ValueError("scores go with format: dpo")
         if shares and (len(shares) < len(self.trajectories) or abs(sum(shares) - 1) > 1e-6):
             raise ValueError("trajectories: give every store a share, adding up to 1, or none of them")
         return self
@@ -58,7 +65,7 @@ class BuildConfig(StageConfig, DatasetConfig):
     def upstream(self) -> list[str]:
         """The stages read: every entry that is not a path."""
         stores = [name for name in self.stores() if "/" not in name]
-        return [*stores, *([self.scores] if self.scores else [])]
+        return [*stores, *(name for name in (self.scores, self.turn_labels) if name)]
 
     def stores(self) -> dict[str, float | None]:
         """Stores by name, with their shares."""
@@ -73,7 +80,7 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
     stores = {name: _locate(name, ctx) for name in config.stores()}
     samples, read = read_samples(stores)
     samples, rendered = _with_rows(samples, ctx)
-    samples = _with_scores(samples, config, ctx)
+    samples = _with_turn_values(_with_scores(samples, config, ctx), config, ctx)
     overlap = _held_out(config.held_out, samples)
     rows, report = build_dataset(
         samples,
@@ -136,6 +143,17 @@ def _with_scores(samples: list[Sample], config: BuildConfig, ctx: StageContext) 
             remedy=f"name the same trajectories in stage {config.scores!r} as here, in the same words",
         )
     return [replace(s, score=scored[s.ref].score) if s.ref in scored else s for s in samples]
+
+
+def _with_turn_values(samples: list[Sample], config: BuildConfig, ctx: StageContext) -> list[Sample]:
+    """The samples with the labels of their turns; those that were not continued have none."""
+    if not config.turn_labels:
+        return samples
+    values: dict[Ref, dict[int, float]] = defaultdict(dict)
+    with open(ctx.output(config.turn_labels, "turn_values"), encoding="utf-8") as file:
+        for record in map(json.loads, file):
+            values[record["store"], record["task_id"], record["attempt"]][record["turns"]] = record["value"]
+    return [replace(s, turn_values=values.get(s.ref)) for s in samples]
 
 
 def _shares(config: BuildConfig) -> dict[str, float] | None:

@@ -7,7 +7,7 @@ killed run picks up where it stopped; episodes that infrastructure broke are pla
 import asyncio
 import os
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,9 @@ from copilot.policy.config import OpenAIConfig, PolicyConfig, ReferenceConfig, V
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection, gather_tasks
 from copilot.stages.base import Stage, StageConfig, StageContext
+
+if TYPE_CHECKING:
+    from copilot.verifier.early_stop import EarlyStop
 
 
 class SampleConfig(StageConfig, TaskSelection):
@@ -33,6 +36,8 @@ class SampleConfig(StageConfig, TaskSelection):
     """Name of the policy in tables; empty: the adapter's, ``reference``, the API's model, or ``base``."""
     rollout: RolloutConfig = Field(default_factory=RolloutConfig)
     """How episodes are played."""
+    early_stop: str = ""
+    """An ``early_stop`` stage's id: its verifier, in process, ends episodes with too small a chance. Empty: none."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -42,7 +47,8 @@ class SampleConfig(StageConfig, TaskSelection):
 
     def upstream(self) -> list[str]:
         """The stage whose weights are sampled from; a name with a ``/`` is a folder."""
-        return [self.adapter] if self.adapter and "/" not in self.adapter else []
+        adapter = [self.adapter] if self.adapter and "/" not in self.adapter else []
+        return [*adapter, *([self.early_stop] if self.early_stop else [])]
 
     def policy_label(self) -> str:
         """Name of the policy in tables."""
@@ -111,10 +117,13 @@ async def _play(config: SampleConfig, ctx: StageContext, queue: Any) -> dict[str
     # No rank takes more than its share into flight at once, so a small run is spread over all of them.
     concurrency = min(config.rollout.concurrency, max(queue.share(), 1))
     adapter = config.policy_label() if weights.adapter else None
+    hopeless = _early_stop(config, ctx)
     try:
         await policy.start()
         if adapter and weights.adapter:
             await policy.load_adapter(adapter, weights.adapter)
+        if hopeless is not None:
+            await hopeless.scorer.start()
         with TrajectoryWriter(ctx.folder / "trajectories" / f"rank{ctx.rank}.jsonl") as writer:
             tally = await run_jobs(
                 queue,
@@ -125,10 +134,24 @@ async def _play(config: SampleConfig, ctx: StageContext, queue: Any) -> dict[str
                 writer=writer,
                 seed=ctx.seed,
                 total=len(queue),
+                hopeless=hopeless,
             )
     finally:
         await policy.close()
+        if hopeless is not None:
+            await hopeless.scorer.close()
     return tally.as_dict()
+
+
+def _early_stop(config: SampleConfig, ctx: StageContext) -> "EarlyStop | None":
+    if not config.early_stop:
+        return None
+    from copilot.policy.config import TransformersConfig
+    from copilot.verifier.early_stop import EarlyStop
+    from copilot.verifier.factory import make_scorer
+
+    folder, threshold = (ctx.output(config.early_stop, name) for name in ("verifier", "threshold"))
+    return EarlyStop(make_scorer(folder, TransformersConfig(), log_folder=ctx.folder / "logs"), threshold)
 
 
 def _outputs(

@@ -48,16 +48,21 @@ class Scorer(ABC):
     async def _logits(self, inputs: list[list[int]]) -> list[float]:
         """One finite logit per input, in order."""
 
-    async def score(self, trajectories: Sequence[Trajectory]) -> list[float]:
+    async def score(self, trajectories: Sequence[Trajectory], *, after: Sequence[int] | None = None) -> list[float]:
         """Probability in (0, 1) that each trajectory is right, calibrated if the verifier is; in order.
+
+        Args:
+            trajectories: Finished episodes.
+            after: For each, how many turns are looked at, as if the rest were still to come; ``None``: all of it.
+                For verifiers trained with ``prefixes``.
 
         Raises:
             DataError: Trajectories that infrastructure broke, or that do not fit the context; with counts.
             InfrastructureError: The engine failed after its retries.
         """
-        return self.info.calibration.scores(await self.logits(trajectories))
+        return self.info.calibration.scores(await self.logits(trajectories, after=after))
 
-    async def logits(self, trajectories: Sequence[Trajectory]) -> list[float]:
+    async def logits(self, trajectories: Sequence[Trajectory], *, after: Sequence[int] | None = None) -> list[float]:
         """The verifier's raw logits, before calibration; see :meth:`score`."""
         masked = sum(t.masked for t in trajectories)
         if masked:
@@ -65,7 +70,9 @@ class Scorer(ABC):
                 f"{masked} of {len(trajectories)} trajectories were broken by infrastructure: they have no outcome",
                 remedy="leave masked samples out, or play them again",
             )
-        encoded = self.encoder.encode_all([transcript(t) for t in trajectories])
+        until = after if after is not None else [None] * len(trajectories)
+        views = [transcript(t, after=turns) for t, turns in zip(trajectories, until, strict=True)]
+        encoded = self.encoder.encode_all(views)
         self.cut += sum(each.cut_tokens > 0 for each in encoded)
         self.tokens += sum(len(each.ids) for each in encoded)
         return await self._logits([each.ids for each in encoded])

@@ -30,7 +30,7 @@ from copilot.verifier.heads import head_logits, load_head
 
 @dataclass(frozen=True)
 class VerifierCollator:
-    """``input_ids`` (B, T) padded on the right, ``last`` (B,) positions, ``right`` (B,) labels."""
+    """``input_ids`` (B, T) padded on the right, ``last`` (B,) positions, ``right`` (B,) in [0, 1]."""
 
     pad_id: int
     """Token that fills up."""
@@ -41,7 +41,7 @@ class VerifierCollator:
         return {
             "input_ids": pad(ids, self.pad_id),
             "last": torch.tensor([len(row) - 1 for row in ids]),
-            "right": torch.tensor([row["label"] for row in rows], dtype=torch.float32),
+            "right": torch.tensor([row["target"] for row in rows], dtype=torch.float32),
         }
 
 
@@ -71,7 +71,7 @@ def verifier_method(settings: VerifierSettings, encoder: Encoder) -> Method:
             model=session.model,
             args=session.arguments,
             train_dataset=Dataset.from_list(
-                [{name: row[name] for name in ("input_ids", "label")} for row in session.rows]
+                [{name: row[name] for name in ("input_ids", "target")} for row in session.rows]
             ),
             data_collator=VerifierCollator(session.pad_id),
             processing_class=session.tokenizer,
@@ -107,10 +107,15 @@ def encode_rows(rows: Sequence[Row], encoder: Encoder) -> list[Encoded]:
 
 
 def write_encoded(path: Path, rows: Sequence[Row], encoder: Encoder) -> dict[str, int]:
-    """Write what the loop trains on (``input_ids``, ``label``, ``task_id``); counts of rows, labels and cuts."""
+    """Write what the loop trains on (``input_ids``, ``target``); counts of rows, labels and cuts."""
     encoded = encode_rows(rows, encoder)
     records = (
-        {"input_ids": each.ids, "label": row["label"], "task_id": row["task_id"]}
+        {
+            "input_ids": each.ids,
+            "label": row["label"],
+            "target": float(row.get("target", row["label"])),
+            "task_id": row["task_id"],
+        }
         for row, each in zip(rows, encoded, strict=True)
     )
     write_atomically(path, (json.dumps(record, separators=(",", ":")) + "\n" for record in records))

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.data.build_verifier import build_verifier
@@ -50,6 +50,7 @@ def test_a_verifier_reads_task_messages_feedback_and_answer(make: Any) -> None:
     assert transcript(silent).end == "Nothing was submitted."
 
 
+@settings(deadline=None)
 @given(st.booleans(), st.booleans(), st.text(max_size=8))
 def test_the_text_is_the_same_for_both_verdicts(make: Any, right: bool, on_the_way: bool, said: str) -> None:
     trajectory = answered(make, "t", 0, 3, right=right, on_the_way=on_the_way)

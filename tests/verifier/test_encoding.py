@@ -67,6 +67,7 @@ def test_text_from_the_sandbox_cannot_end_the_message(encoder: Encoder) -> None:
     assert ids.count(control) == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 8))
 def test_batches_hold_everything_once_with_little_padding(lengths: list[int], most: int) -> None:
     found = list(batches(lengths, most))

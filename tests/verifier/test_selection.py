@@ -31,6 +31,7 @@ def scored(*pairs: tuple[float, bool]) -> TaskGroup:
     return group([(score, True, True, "a", right) for score, right in pairs])
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=9), st.data())
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_attempt(outcomes: list[bool], data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(outcomes)))
@@ -64,6 +65,7 @@ def test_best_at_k_is_the_expected_pick_over_all_subsets(rows: list[Attempt], na
     assert best_at_k(whole, 1, selector) == pytest.approx(pass_rate(whole, 1))
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=2, max_size=10), st.data())
 def test_a_perfect_score_reaches_pass_at_k_and_its_reverse_the_floor(outcomes: list[bool], data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(outcomes)))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot.errors import DataError
@@ -23,6 +23,7 @@ def split(rows: list[tuple[float, bool]]) -> tuple[list[float], list[bool]]:
     return [score for score, _ in rows], [right for _, right in rows]
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_auc_counts_ordered_pairs(rows: list[tuple[float, bool]]) -> None:
     right, wrong = [s for s, y in rows if y], [s for s, y in rows if not y]
@@ -32,6 +33,7 @@ def test_auc_counts_ordered_pairs(rows: list[tuple[float, bool]]) -> None:
     assert auc([-s for s in scores], correct) == pytest.approx(1 - brute)
 
 
+@settings(deadline=None)
 @given(pairs)
 def test_auprc_sums_precision_over_thresholds(rows: list[tuple[float, bool]]) -> None:
     scores, correct = split(rows)
@@ -79,6 +81,7 @@ def test_scaling_finds_the_temperature_and_shift_that_made_the_data() -> None:
     assert expected_calibration_error(Calibration().scores(z.tolist()), correct) > 0.1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20), st.floats(0.02, 50), st.floats(-20, 20))
 def test_scores_keep_their_order_and_stay_inside_zero_and_one(z: list[float], temperature: float, shift: float) -> None:
     scores = Calibration(temperature=temperature, shift=shift).scores(z)
