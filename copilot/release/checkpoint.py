@@ -58,10 +58,10 @@ class Copilot:
                 ``/data/labs.csv``, read-only. One SQLite file also gets the helper ``sql(query)``.
             context: What it should know; columns of CSV files and SQLite tables are added.
             max_turns: Messages it may write.
-            sampling: How tokens are drawn; greedy by default.
+            sampling: How tokens are drawn; by default greedy for one attempt, at T=0.6 for several.
             sandbox: Where its code runs; the ``local`` sandbox by default.
             seed: Of sampling and of the sandbox.
-            attempts: Episodes played, K; one of them is chosen. With more than one, draw at a temperature.
+            attempts: Episodes played, K; one of them is chosen.
             verifier: A verifier's folder: the attempt it scores highest is chosen; without one, the answer that most
                 attempts agree on.
 
@@ -80,7 +80,7 @@ class Copilot:
             files={name: Path(path) for name, path in (files or {}).items()},
             context=context,
             max_turns=max_turns,
-            sampling=sampling or SamplingParams(),
+            sampling=sampling or SamplingParams(temperature=0.6 if attempts > 1 else 0.0),
             sandbox=sandbox or SandboxConfig(),
             seed=seed,
             attempts=attempts,

@@ -138,3 +138,43 @@ def test_upstream_is_what_has_no_slash() -> None:
         }
     )
     assert config.upstream() == ["base"]
+
+
+def test_scores_pair_the_best_right_with_the_worst_wrong_attempt(tmp_path: Path, make: Any) -> None:
+    attempts = [
+        make.trajectory(attempt=i, steps=[make.code((20 + i,)), make.submit((30 + i,))], correct=i < 2)
+        for i in range(4)
+    ]
+    outputs = {"sample": {"trajectories": str(store(tmp_path / "s", attempts))}}
+    scores = {0: 0.3, 1: 0.8, 2: 0.6, 3: 0.1}
+    path = tmp_path / "scores.jsonl"
+
+    def write(attempts: list[int]) -> None:
+        lines = [
+            {"store": "sample", "task_id": "demo/train/0", "attempt": i, "score": scores[i], "logit": 0.0}
+            for i in attempts
+        ]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    outputs["scored"] = {"scores": str(path)}
+    config = {"format": "dpo", "pairs": ["best_vs_worst"], "trajectories": ["sample"], "scores": "scored"}
+    write([0, 1, 2, 3])
+    done = run(tmp_path, outputs, **config, max_per_task=1)
+    assert done.report["used"] == 2
+    chosen, rejected = attempts[1], attempts[3]
+    assert (done.rows[0]["chosen_ids"], done.rows[0]["rejected_ids"]) == tuple(
+        list(t.rows[0].ids[3:]) for t in (chosen, rejected)
+    )
+    write([0, 1, 2])
+    with pytest.raises(DataError, match="1 of 4 trajectories have no score"):
+        run(tmp_path, outputs, **config)
+
+
+def test_verifier_rows_from_a_sample_stage(tmp_path: Path, make: Any) -> None:
+    folder = store(tmp_path / "s", [make.trajectory(attempt=i, correct=i == 0) for i in range(3)])
+    outputs = {"sample": {"trajectories": str(folder)}}
+    done = run(tmp_path, outputs, format="verifier", trajectories=["sample"])
+    assert [row["label"] for row in done.rows] == [True, False]
+    assert done.report["dropped"] == {"more of its label than of the other": 1}
+    with pytest.raises(RecipeError, match="scores go with format: dpo"):
+        run(tmp_path, outputs, format="verifier", trajectories=["sample"], scores="x")

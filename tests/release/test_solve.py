@@ -82,6 +82,21 @@ def test_a_loaded_model_plays_the_real_loop(tiny: Path, files: dict[str, Path]) 
     assert sum(solution.trajectory.rows[-1].mask) > 0
 
 
+class Wavering(Scripted):
+    """Says another answer at each attempt."""
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        answer = self._messages[request.attempt]
+        return Generation(text=f"```python\nanswer = {answer}\n```" if request.turn == 0 else "```submit\nanswer\n```")
+
+
+def test_of_several_attempts_the_majority_is_believed(tiny: Path, files: dict[str, Path]) -> None:
+    source, rollout = OwnTables(files), RolloutConfig(protocol="markdown", max_turns=3)
+    policy = Wavering(tiny, ["7", "12", "12.0"])
+    solution = asyncio.run(play_question(policy, question(source), source, rollout, seed=0, attempts=3))
+    assert (solution.answer, solution.score, solution.trajectory.attempt) == (12, None, 1)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.csv"):
         OwnTables({"gone.csv": tmp_path / "gone.csv"})

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from copilot.data.build_verifier import build_verifier
 from copilot.data.rows import Sample
@@ -20,13 +19,11 @@ Episodes = Callable[..., list[Trajectory]]
 RunVerifier = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch  # here, so that tests without a model start at once
+
+    torch.set_num_threads(1)
     return make_tiny(tmp_path_factory.mktemp("models") / "tiny")
 
 

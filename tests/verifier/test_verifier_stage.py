@@ -17,6 +17,7 @@ from copilot.data.transcript import transcript
 from copilot.errors import DataError, ModelError
 from copilot.policy.config import TransformersConfig, VllmConfig
 from copilot.verifier import make_scorer, read_info
+from copilot.verifier.best_of import best_of
 from copilot.verifier.discrimination import auc
 from copilot.verifier.splits import check_unseen
 from copilot.verifier.training import VerifierTrainer
@@ -163,3 +164,31 @@ def test_the_folder_says_what_the_verifier_is(run_verifier: RunVerifier, tiny: P
     assert "demo/0" not in json.dumps(raw)
     counts = {name: found[name] for name in ("rows", "right", "cut")}
     assert counts == {"rows": 32, "right": 16, "cut": 0}
+
+
+def test_best_of_k_takes_the_highest_score_and_leaves_broken_attempts_out(
+    run_verifier: RunVerifier, episode: Any
+) -> None:
+    weights = run_verifier()["weights"]
+    attempts = [
+        episode("new", 0, right=False, failed=True),
+        episode("new", 1, right=False),
+        episode("new", 2, right=True),
+        episode("new", 3, right=False),
+    ]
+    chosen, score = asyncio.run(best_of(attempts, weights))
+    assert chosen.attempt == 2
+    assert score is not None
+    assert 0.5 < score < 1
+    chosen, score = asyncio.run(best_of(attempts))
+    assert (chosen.attempt, score) == (1, None)
+    with pytest.raises(DataError, match="broke all 2 attempts"):
+        asyncio.run(best_of([attempts[0]] * 2))
+
+
+def test_gradient_checkpointing_changes_nothing(run_verifier: RunVerifier) -> None:
+    plain, saving = (
+        run_verifier(folder=name, max_steps=4, gradient_checkpointing=name == "saving")["losses"]
+        for name in ("plain", "saving")
+    )
+    assert [r["loss"] for r in saving] == pytest.approx([r["loss"] for r in plain], abs=1e-5)
