@@ -76,7 +76,7 @@ def run(config: EarlyStopConfig, ctx: StageContext) -> dict[str, Any]:
     ctx.folder.mkdir(parents=True, exist_ok=True)
     path = ctx.folder / "early_stop.json"
     write_atomically(path, [json.dumps({"max_error": config.max_error, **asdict(found)}, indent=1) + "\n"])
-    figures = {
+    figures: dict[str, Any] = {
         "threshold": threshold,
         "error": found.error.value,
         "error_high": found.error.high,

@@ -73,7 +73,7 @@ def run(config: VerifyConfig, ctx: StageContext) -> dict[str, Any]:
     ctx.folder.mkdir(parents=True, exist_ok=True)
     path = ctx.folder / "verification.json"
     write_atomically(path, [json.dumps(found, indent=1) + "\n"])
-    figures = summary(found)
+    figures: dict[str, Any] = summary(found)
     ctx.log(**figures)
     outputs: dict[str, Any] = {"verification": str(path), **figures}
     if config.results is not None:

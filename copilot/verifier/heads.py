@@ -81,7 +81,8 @@ def head_logits(
     logits_BBV = model(input_ids=ids_BT, logits_to_keep=last_B, use_cache=False).logits
     rows_B = torch.arange(len(ids_BT), device=ids_BT.device)
     last_BV = logits_BBV[rows_B, rows_B]
-    return (last_BV[:, yes_id] - last_BV[:, no_id]).float()
+    margin_B: torch.Tensor = last_BV[:, yes_id] - last_BV[:, no_id]
+    return margin_B.float()
 
 
 def _classifier(path: str, dtype: torch.dtype) -> Any:

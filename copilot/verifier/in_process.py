@@ -67,7 +67,7 @@ class InProcessScorer(Scorer):
         automatic = "bfloat16" if cuda else "float32"
         dtype = getattr(torch, automatic if self._config.dtype == "auto" else self._config.dtype)
         with quiet_transformers():
-            model = load_verifier(self._weights, self.info, dtype=dtype)
+            model: Any = load_verifier(self._weights, self.info, dtype=dtype)
         return model.to(torch.device("cuda", self._device or 0) if cuda else torch.device("cpu"))
 
     def _forward(self, inputs: list[list[int]]) -> list[float]:

@@ -53,7 +53,13 @@ class VerifierTrainer(PlannedTrainer):
     yes_id: int
     no_id: int
 
-    def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, **_: Any) -> torch.Tensor:
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
         """Mean binary cross-entropy (natural logarithm) of a micro-batch."""
         logits_B = head_logits(model, self.head, inputs["input_ids"], inputs["last"], self.yes_id, self.no_id)
         return F.binary_cross_entropy_with_logits(logits_B, inputs["right"])
@@ -113,7 +119,7 @@ def write_encoded(path: Path, rows: Sequence[Row], encoder: Encoder) -> dict[str
         {
             "input_ids": each.ids,
             "label": row["label"],
-            "target": float(row.get("target", row["label"])),
+            "target": float(row["target"] if "target" in row else row["label"]),
             "task_id": row["task_id"],
         }
         for row, each in zip(rows, encoded, strict=True)

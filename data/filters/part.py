@@ -14,7 +14,7 @@ class PartFilter(SingleFilter):
 
     type: Literal["part"] = "part"
     """Name of the filter."""
-    part: Literal["train", "validation"]
+    part: Literal["train", "validation"] = "train"
     """Which part to keep."""
     share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the tasks that are validation; the same in both builds."""
