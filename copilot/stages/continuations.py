@@ -53,7 +53,7 @@ def run(config: ContinuationsConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.verifier.continuations import plan, turn_values
 
     tasks = gather_tasks(config, where=config.id)
-    check_data_use(config.policy, (task.source for task in tasks), ctx)
+    check_data_use(config.policy, ((task.source, task.id) for task in tasks), ctx)
     recorded = sorted(read_trajectories(ctx.output(config.trajectories, "trajectories")), key=lambda t: t.key)
     known = {task.id for task in tasks}
     spots = plan([t for t in recorded if t.task_id in known][: config.episodes], repeats=config.repeats)

@@ -56,7 +56,7 @@ class VerifierTrainer(PlannedTrainer):
     def compute_loss(
         self,
         model: Any,
-        inputs: Batch,
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
