@@ -72,6 +72,7 @@ def pass_curves_plot(curves: Mapping[str, Mapping[Any, float]]) -> bytes:
         points = sorted((int(size), 100 * value) for size, value in curve.items())
         colour = COLOURS[(1 + i) % len(COLOURS)]
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3.5, color=colour, label=model)
+    axes.set_xticks(sorted({int(size) for curve in curves.values() for size in curve}))
     axes.set_xlabel("attempts per task, K")
     axes.set_ylabel("Pass@K, %")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
@@ -99,6 +100,7 @@ def sft_share_plot(points: Sequence[tuple[float, Mapping[str, float]]]) -> bytes
     below = [100 * (rate["value"] - rate["low"]) for _, rate in ordered]
     above = [100 * (rate["high"] - rate["value"]) for _, rate in ordered]
     axes.errorbar(xs, ys, yerr=[below, above], color=COLOURS[1], marker="o", markersize=4, capsize=2, label="measured")
+    axes.set_xticks([25, 50, 75, 100])
     axes.set_xlabel("share of the SFT data, %")
     axes.set_ylabel("success, %")
     axes.legend(frameon=False, fontsize=8)

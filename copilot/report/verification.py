@@ -54,6 +54,7 @@ def best_of_k_plot(curves: Mapping[str, Mapping[Any, float]], overall: dict[str,
         x = k * (1.03 + 0.02 * i)
         spread = [[end["value"] - end["low"]], [end["high"] - end["value"]]]
         axes.errorbar(x, end["value"], yerr=spread, color=colour, capsize=2, linewidth=1, marker="none")
+    axes.set_xticks(sorted(int(size) for size in curves["majority"]))
     axes.set_xlabel("attempts per task, K (95 % intervals over tasks at the right)")
     axes.set_ylabel("submitted success, %")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
