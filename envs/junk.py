@@ -159,6 +159,8 @@ class TypeRates(Record):
     """Junk program to its pass rate."""
     paper: dict[str, float] | None = None
     """The same by the published rule; ``None`` where the paper has no such source."""
+    balanced: float | None = None
+    """For truth: the best junk's accuracy balanced over both truths; 0.5 is what a constant gets."""
 
     @property
     def many_valued(self) -> bool:
@@ -206,7 +208,7 @@ async def _rates(source: Source, kind: str, group: list[Task], world: World, bac
     paper: dict[str, float] = {}
     rule = RULES.get(source.paper_row)
     for junk in PROGRAMS:
-        strict[junk.name] = await _passed(source, junk, group, world, backend) / len(group)
+        strict[junk.name] = sum(await _passed(source, junk, group, world, backend)) / len(group)
         if rule is not None and kind != "unanswerable":
             printed = (Printed(output=junk.output(task, world), failed=junk.failed) for task in group)
             scores = [paper_score(rule, task.reference.answer, out) for task, out in zip(group, printed, strict=True)]
@@ -219,18 +221,31 @@ async def _rates(source: Source, kind: str, group: list[Task], world: World, bac
         majority=max(golds.values()) / len(group),
         strict={name: round(rate, 6) for name, rate in strict.items()},
         paper={name: round(rate, 6) for name, rate in paper.items()} or None,
+        balanced=await _balanced(source, group, world, backend) if kind == "boolean" and len(golds) == 2 else None,
     )
 
 
-async def _passed(source: Source, junk: Junk, group: list[Task], world: World, backend: SandboxBackend) -> int:
+async def _balanced(source: Source, group: list[Task], world: World, backend: SandboxBackend) -> float:
+    """Of the best junk: the mean of its pass rates on true and on false."""
+    classes: dict[str, list[Task]] = defaultdict(list)
+    for task in group:
+        classes[key_of(task.reference.answer)].append(task)
+    best = 0.0
+    for junk in PROGRAMS:
+        rates = [sum(await _passed(source, junk, same, world, backend)) / len(same) for same in classes.values()]
+        best = max(best, sum(rates) / len(rates))
+    return round(best, 6)
+
+
+async def _passed(source: Source, junk: Junk, group: list[Task], world: World, backend: SandboxBackend) -> list[bool]:
     if type(source).evidence is Source.evidence:  # what is submitted is what is graded
-        return sum(grade(task.reference.answer, junk.value(task, world)).correct for task in group)
-    passed = 0
+        return [grade(task.reference.answer, junk.value(task, world)).correct for task in group]
+    passed = []
     for task in group:
         spec = SandboxSpec(files=source.files(task), preamble=source.preamble(task))
         async with await backend.open(spec) as sandbox:
             value = await played(junk, task, world, sandbox)
-            passed += grade(task.reference.answer, await source.evidence(task, value, sandbox, backend)).correct
+            passed.append(grade(task.reference.answer, await source.evidence(task, value, sandbox, backend)).correct)
     return passed
 
 
@@ -278,4 +293,4 @@ def abstention(tasks: Sequence[Task]) -> dict[str, float] | None:
     silent = sum(isinstance(task.reference.answer, UnanswerableAnswer) for task in tasks)
     if not silent or silent == len(tasks):
         return None
-    return {"share_unanswerable": round(silent / len(tasks), 6), "always_abstain_balanced_accuracy": 0.5}
+    return {"share_unanswerable": round(silent / len(tasks), 6), "balanced_accuracy": 0.5}

@@ -20,6 +20,9 @@ Cell = None | int | float | datetime | str
 """A cell after reading."""
 Row = tuple[Cell, ...]
 
+_MOST_REPEATED = 500
+"""How often a value of a set may be listed, on average, before the list is not even read."""
+
 _MAX_MATCHING = 400
 """Rows up to which a tolerant match is searched for; longer remainders are compared in sorted order."""
 
@@ -62,6 +65,8 @@ def compare_sets(reference: Sequence[object], submitted: object, *, rel_tol: flo
         submitted: Hostile JSON: a list of values, of one-cell rows or of one-cell objects, or a single value.
         rel_tol: Accepted difference of numbers that are not whole, as a share of the reference.
     """
+    if isinstance(submitted, list | tuple) and len(submitted) > _MOST_REPEATED * (len(reference) + 1):
+        return f"{len(submitted)} values instead of {len(reference)}"
     rows = _as_rows(submitted, ((None,),))
     if rows is None or any(len(row) != 1 or not _is_scalar(row[0]) for row in rows):
         return "no list of values"

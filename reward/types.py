@@ -16,21 +16,27 @@ from copilot.reward.answers import (
     Scalar,
     SetAnswer,
     StateAnswer,
+    StringAnswer,
 )
 from copilot.reward.values import read_iso_cell, read_number
 
 SMALL = 50
 """Largest small count."""
 
+SEXES = frozenset({"m", "f", "male", "female"})
+"""Texts of two values, a class of their own like truth."""
+
 MANY = 50
 """A type with more distinct references than this has many values."""
 
 
 def type_of(answer: Answer) -> str:
-    """``boolean``, ``small count``, ``number``, ``text``, ``date``, ``set``, ``table``, ... or the answer's kind."""
+    """``boolean``, ``small count``, ``number``, ``sex``, ``text``, ``date``, ``set``, ``table``, or the kind."""
     match answer:
         case IntegerAnswer() | RealAnswer():
             return _of_number(answer.value)
+        case StringAnswer():
+            return _of_text(answer.value)
         case BooleanAnswer():
             return "boolean"
         case RowsAnswer():
@@ -39,7 +45,7 @@ def type_of(answer: Answer) -> str:
             return answer.kind
         case StateAnswer():
             return "state" if answer.created or answer.value is None else type_of(answer.value)
-    return {"string": "text"}.get(answer.kind, answer.kind)
+    return answer.kind
 
 
 def key_of(answer: Answer) -> str:
@@ -49,6 +55,10 @@ def key_of(answer: Answer) -> str:
 
 def _of_number(value: float) -> str:
     return "small count" if value == int(value) and 0 <= value <= SMALL else "number"
+
+
+def _of_text(value: str) -> str:
+    return "sex" if value.strip().casefold() in SEXES else "text"
 
 
 def _of_rows(rows: Sequence[Sequence[Scalar]]) -> str:
@@ -64,4 +74,4 @@ def _of_rows(rows: Sequence[Sequence[Scalar]]) -> str:
     number = read_number(cell)
     if number is not None and abs(number) < float("inf"):
         return _of_number(float(number))
-    return "date" if isinstance(cell, str) and read_iso_cell(cell) is not None else "text"
+    return "date" if isinstance(cell, str) and read_iso_cell(cell) is not None else _of_text(str(cell))

@@ -95,6 +95,8 @@ def test_one_sided_five_percent_lets_every_number_pass(gold: float, found: float
         (RowsAnswer(rows=()), "nothing"),
         (RowsAnswer(rows=((None,),)), "nothing"),
         (StringAnswer(value="a"), "text"),
+        (StringAnswer(value="F"), "sex"),
+        (RowsAnswer(rows=(("male",),)), "sex"),
         (SetAnswer(values=("a",)), "set"),
         (UnanswerableAnswer(), "unanswerable"),
     ],

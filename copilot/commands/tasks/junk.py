@@ -18,7 +18,7 @@ from copilot.errors import CopilotError
 from copilot.report.blocks import fill_blocks, markdown_table, origin_line
 from copilot.report.provenance import provenance
 
-_EVIDENCE_TASKS = 20
+_EVIDENCE_TASKS = 4
 """Tasks per source whose grader needs a sandbox for every submission."""
 
 
@@ -41,7 +41,8 @@ def junk(sources: tuple[str, ...], limit: int, out: str, docs: str) -> None:
     table = junk_table(rates)
     click.echo(table)
     if Path(docs).is_file():
-        parts = (_summary_text(record["summary"]), table, abstention_table(silence), origin_line(record))
+        apart = balance_table(rates, silence)
+        parts = (_summary_text(record["summary"]), table, apart, origin_line(record))
         fill_blocks(Path(docs), {"junk": "\n\n".join(parts)})
     over = [f"{row.source} {row.type}: {row.worst[0]}" for row in rates if row.worst[1] > row.bound]
     if over:
@@ -100,13 +101,23 @@ def junk_table(rates: Sequence[TypeRates]) -> str:
     return markdown_table(head, rows)
 
 
-def abstention_table(silence: dict[str, Any]) -> str:
-    """What always abstaining gets, apart from the answerable questions."""
+def balance_table(rates: Sequence[TypeRates], silence: dict[str, Any]) -> str:
+    """What a constant gets where there are two classes: abstaining or not, true or false."""
     rows = [
-        [name, f"{row['share_unanswerable']:.1%}", f"{row['always_abstain_balanced_accuracy']:.0%}"]
+        [
+            name,
+            "always abstaining",
+            f"{row['share_unanswerable']:.1%}",
+            f"{row['always_abstain_balanced_accuracy']:.1%}",
+        ]
         for name, row in sorted(silence.items())
     ]
-    return markdown_table(["source", "always abstaining is right on", "its balanced accuracy"], rows)
+    rows += [
+        [row.source, "best junk on booleans", f"{row.worst[1]:.1%}", f"{row.balanced:.1%}"]
+        for row in rates
+        if row.balanced is not None
+    ]
+    return markdown_table(["source", "who", "right on", "balanced accuracy"], rows)
 
 
 def _summary_text(summary: dict[str, float]) -> str:
