@@ -108,7 +108,7 @@ def balance_table(rates: Sequence[TypeRates], silence: dict[str, Any]) -> str:
             name,
             "always abstaining",
             f"{row['share_unanswerable']:.1%}",
-            f"{row['always_abstain_balanced_accuracy']:.1%}",
+            f"{row['balanced_accuracy']:.1%}",
         ]
         for name, row in sorted(silence.items())
     ]
