@@ -49,12 +49,18 @@ def type_of(answer: Answer) -> str:
 
 
 def key_of(answer: Answer) -> str:
-    """Equal for references that the same submission satisfies; tolerances aside."""
+    """Equal for references that the same submission satisfies; tolerances aside, and ``2`` is ``2.0`` is ``"2"``."""
+    if isinstance(answer, StateAnswer) and answer.value is not None and not answer.created:
+        return key_of(answer.value)
+    if type_of(answer) in ("number", "small count"):
+        cell = answer.rows[0][0] if isinstance(answer, RowsAnswer) else getattr(answer, "value", None)
+        number = read_number(cell)
+        return f"{number:.9g}" if number is not None else str(cell)
     return answer.model_dump_json(exclude={"rel_tol", "abs_tol", "lower", "upper", "unit", "bar"})
 
 
 def _of_number(value: float) -> str:
-    return "small count" if value == int(value) and 0 <= value <= SMALL else "number"
+    return "small count" if 0 <= value <= SMALL and value == int(value) else "number"
 
 
 def _of_text(value: str) -> str:

@@ -85,6 +85,8 @@ def test_one_sided_five_percent_lets_every_number_pass(gold: float, found: float
         (IntegerAnswer(value=-1), "number"),
         (RealAnswer(value=2.0), "small count"),
         (RealAnswer(value=2.5), "number"),
+        (RealAnswer(value=math.inf), "number"),
+        (RealAnswer(value=math.nan), "number"),
         (BooleanAnswer(value=True), "boolean"),
         (RowsAnswer(rows=(("7",),)), "small count"),
         (RowsAnswer(rows=(("0.7",),)), "number"),
@@ -108,6 +110,14 @@ def test_types(answer: Answer, kind: str) -> None:
 def test_equal_references_have_equal_keys_whatever_their_tolerance() -> None:
     assert key_of(RealAnswer(value=2.5, rel_tol=0.1)) == key_of(RealAnswer(value=2.5, lower=2, upper=3))
     assert key_of(RealAnswer(value=2.5)) != key_of(RealAnswer(value=2.6))
+    twos = (
+        IntegerAnswer(value=2),
+        RealAnswer(value=2.0, lower=1),
+        RowsAnswer(rows=(("2.0",),)),
+        RowsAnswer(rows=((2,),)),
+    )
+    assert {key_of(two) for two in twos} == {"2"}
+    assert key_of(StringAnswer(value="2")) != "2"
 
 
 values = st.lists(st.text("abcxyz", min_size=1, max_size=4) | st.integers(-99, 99), min_size=1, max_size=8)

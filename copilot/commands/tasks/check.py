@@ -1,6 +1,7 @@
 """``med-copilot tasks check``: every reference through the real sandbox and grader, and why some are dropped."""
 
 import asyncio
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,6 +19,7 @@ from copilot.envs.task import Task
 from copilot.errors import CopilotError, DataError
 
 _SHOWN_FAILURES = 10
+_FILE_WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _print_table(rows: Iterable[Row]) -> None:
             f"{float(row.source.reproduced_floor):.0%}",
             str(report.noop_passed),
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
 
 
 def _print_reasons(rows: Iterable[Row]) -> None:

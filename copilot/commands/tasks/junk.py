@@ -24,7 +24,7 @@ _EVIDENCE_TASKS = 4
 
 @click.command()
 @click.argument("sources", nargs=-1)
-@click.option("--limit", default=600, show_default=True, help="Tasks per split.")
+@click.option("--limit", default=2000, show_default=True, help="Tasks per split.")
 @click.option("--out", default="results/junk.json", show_default=True, help="Where the rates go.")
 @click.option("--docs", default="docs/grading.md", show_default=True, help="Page whose table is filled.")
 def junk(sources: tuple[str, ...], limit: int, out: str, docs: str) -> None:
