@@ -190,8 +190,8 @@ def build_suite(cuts: Sequence[Cut]) -> list[Task]:
 
 def without_leaks(tasks: Sequence[Task]) -> list[Task]:
     """Tasks without those training tasks that ask a held-out question word for word."""
-    held_out = {_plain(task) for task in tasks if task.split != "train"}
-    return [task for task in tasks if task.split != "train" or _plain(task) not in held_out]
+    held_out = {_plain(task) for task in tasks if not task.split.startswith("train")}
+    return [task for task in tasks if not task.split.startswith("train") or _plain(task) not in held_out]
 
 
 def _plain(task: Task) -> str:

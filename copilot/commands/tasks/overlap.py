@@ -1,21 +1,26 @@
 """``med-copilot tasks overlap``: what the training and the held-out tasks of a suite have in common."""
 
 from collections import defaultdict
+from pathlib import Path
 
 import click
 
 from copilot.data.decontaminate import task_overlap
 from copilot.envs.suites import find_suite, read_suite, suite_hash
 from copilot.envs.task import Task
-from copilot.report.blocks import markdown_table
+from copilot.report.blocks import fill_blocks, markdown_table
 
 
 @click.command()
 @click.argument("suites", nargs=-1, required=True)
 @click.option("--n", default=10, show_default=True, help="Words in a row that count as an overlap.")
-def overlap(suites: tuple[str, ...], n: int) -> None:
+@click.option("--docs", default="docs/tasks.md", show_default=True, help="Page whose table is filled.")
+def overlap(suites: tuple[str, ...], n: int, docs: str) -> None:
     """Report, per held-out split and source of SUITES, equal questions and shared runs of words."""
-    click.echo(overlap_table(suites, n=n))
+    table = overlap_table(suites, n=n)
+    click.echo(table)
+    if Path(docs).is_file():
+        fill_blocks(Path(docs), {"overlap": table})
 
 
 def overlap_table(names: tuple[str, ...], *, n: int = 10) -> str:
@@ -27,7 +32,7 @@ def overlap_table(names: tuple[str, ...], *, n: int = 10) -> str:
         by_part: dict[tuple[str, str], list[Task]] = defaultdict(list)
         train: dict[str, list[Task]] = defaultdict(list)
         for task in read_suite(path):
-            if task.split == "train":
+            if task.split.startswith("train"):
                 train[task.source].append(task)
             else:
                 by_part[task.source, task.split].append(task)
