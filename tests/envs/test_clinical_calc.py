@@ -1,4 +1,5 @@
 import ast
+import hashlib
 import itertools
 import random
 import re
@@ -12,25 +13,40 @@ from hypothesis import strategies as st
 from copilot.envs.actions import ExecuteCode, Submit
 from copilot.envs.sources.base import get_source
 from copilot.envs.sources.clinical_calc import SOURCE
-from copilot.envs.sources.clinical_calc.catalogue import CALCULATORS, HELD_OUT, TRAINED
+from copilot.envs.sources.clinical_calc.catalogue import (
+    ALL_HELD_OUT,
+    ALL_TRAINED,
+    CALCULATORS,
+    FIRST,
+    HELD_OUT,
+    SECOND,
+    TRAINED,
+)
 from copilot.envs.sources.clinical_calc.patients import Patient, draw_patient, split_of
 from copilot.envs.sources.clinical_calc.quantities import BILIRUBIN, CREATININE, GLUCOSE, TEMPERATURE, WEIGHT
-from copilot.envs.sources.clinical_calc.records import Calculator, Finding, Grading, Quantity, Unit
+from copilot.envs.sources.clinical_calc.records import Calculator, Day, Finding, Grading, Quantity, Unit
 from copilot.envs.sources.clinical_calc.source import make_task, program, reference_answer
 from copilot.envs.sources.clinical_calc.vignettes import Phrasing, write_question
 from copilot.envs.task import Task
 from copilot.errors import DataError
-from copilot.reward.answers import IntegerAnswer, RealAnswer
+from copilot.reward.answers import DateAnswer, IntegerAnswer, IntervalAnswer, RealAnswer
 from copilot.reward.graders import grade
 
 ALL = pytest.mark.parametrize("calculator", list(CALCULATORS.values()), ids=lambda c: c.name)
-_ALLOWED = {"sum": sum, "dict": dict, "min": min, "max": max, "round": round, "__import__": __import__}
+_ALLOWED = {"sum": sum, "dict": dict, "min": min, "max": max, "round": round, "str": str, "__import__": __import__}
+
+STREAMS = {
+    "train": "45a10cebd4afdbc5",
+    "valid": "41c7658e2f83acd2",
+    "test_seen": "3c72ec2792097e48",
+    "test_unseen": "3058d7c50cd29d67",
+}
 
 
 def run(text: str) -> Any:
     """The ``answer`` of a reference program, which may use little more than arithmetic."""
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert all(isinstance(node, ast.ImportFrom) and node.module == "math" for node in imports)
+    assert all(isinstance(node, ast.ImportFrom) and node.module in ("math", "datetime") for node in imports)
     world: dict[str, Any] = {"__builtins__": _ALLOWED}
     exec(text, world)  # our own program text
     return world["answer"]
@@ -45,7 +61,8 @@ def patients(calculator: Calculator, count: int, seed: int = 0) -> list[Patient]
 def test_reference_program_and_formula_agree(calculator: Calculator) -> None:
     for patient in patients(calculator, 150):
         answer = run(program(calculator, patient))
-        assert answer == pytest.approx(calculator.formula(patient.values), rel=1e-9, abs=1e-9)
+        if calculator.gives == "number":
+            assert answer == pytest.approx(calculator.formula(patient.values), rel=1e-9, abs=1e-9)
         assert grade(reference_answer(calculator, patient), answer).correct
 
 
@@ -55,6 +72,9 @@ def test_answers_are_typed_finite_and_refuse_what_is_outside_the_limits(calculat
         answer = reference_answer(calculator, patient)
         if isinstance(answer, IntegerAnswer):
             assert not grade(answer, answer.value + 1).correct
+            continue
+        if isinstance(answer, DateAnswer | IntervalAnswer):
+            assert not grade(answer, round(calculator.formula(patient.values))).correct
             continue
         assert isinstance(answer, RealAnswer)
         assert answer.lower is not None
@@ -80,7 +100,7 @@ def test_the_note_states_every_input_the_formula_needs(calculator: Calculator) -
             assert re.search(words, note)
 
 
-def check_stated(item: Quantity | Finding | Grading, patient: Patient, note: str) -> None:
+def check_stated(item: Quantity | Finding | Grading | Day, patient: Patient, note: str) -> None:
     text = patient.stated[item.name]
     match item:
         case Quantity(name="sbp" | "dbp"):
@@ -92,6 +112,8 @@ def check_stated(item: Quantity | Finding | Grading, patient: Patient, note: str
         case Finding():
             without_denial = note.replace(item.absent, "")
             assert any(phrase in without_denial for phrase in item.present) == (text == "1"), note
+        case Day():
+            assert f"{item.label} {text}" in note
         case Grading():
             assert dict((f"{points:g}", phrase) for points, phrase in item.grades)[text] in note
 
@@ -168,6 +190,7 @@ def test_splits_never_share_an_instance_whatever_the_seeds(a: int, b: int, c: in
 
 def test_streams_are_deterministic_prefixes_without_repeats() -> None:
     for split in SOURCE.splits:
+        assert split.removesuffix("_all") in STREAMS
         tasks = take(split, 200, 7)
         assert tasks == take(split, 200, 7)
         assert tasks[:30] == take(split, 30, 7)
@@ -190,6 +213,25 @@ def test_held_out_calculators_are_asked_in_test_unseen_only_with_their_formula()
     assert all(f"Formula: {CALCULATORS[t.metadata['calculator']].statement}." in t.question for t in unseen)
     for split in ("train", "valid", "test_seen"):
         assert not {t.metadata["calculator"] for t in take(split, 120, 0)} & {c.name for c in HELD_OUT}
+
+
+def test_the_second_edition_leaves_the_first_ones_streams_alone() -> None:
+    """Digests of the streams as they were before the second edition; the frozen suite was cut from them."""
+    digests = {
+        split: hashlib.sha256("".join(t.id + t.question for t in SOURCE.tasks(split)).encode()).hexdigest()[:16]
+        for split in ("train", "valid", "test_seen", "test_unseen")
+    }
+    assert digests == STREAMS
+
+
+def test_all_splits_ask_both_editions_and_share_no_instance_with_the_first() -> None:
+    assert len(FIRST) == 44
+    assert len(CALCULATORS) == len(FIRST) + len(SECOND) == 67
+    assert {t.metadata["calculator"] for t in take("train_all", 200, 0)} == {c.name for c in ALL_TRAINED}
+    assert {t.metadata["calculator"] for t in take("test_unseen_all", 60, 0)} == {c.name for c in ALL_HELD_OUT}
+    assert set(HELD_OUT) < set(ALL_HELD_OUT)
+    seen = {t.metadata["instance"] for t in take("test_seen_all", 600, 3)}
+    assert not seen & {t.metadata["instance"] for t in [*take("train", 4000, 0), *take("train_all", 2000, 0)]}
 
 
 def test_a_share_of_trained_questions_states_the_formula_and_some_convert_units() -> None:

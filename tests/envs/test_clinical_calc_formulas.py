@@ -1,5 +1,7 @@
 """Every calculator against worked examples in closed form: none of these numbers comes from the code under test."""
 
+from datetime import date
+
 import pytest
 
 from copilot.envs.sources.clinical_calc.catalogue import CALCULATORS, HELD_OUT
@@ -12,6 +14,68 @@ DVT_SIGNS = ("cancer", "paralysis", "bedridden", "tender", "swollen", "calf", "p
 NO_DVT = dict.fromkeys((*DVT_SIGNS, "alternative"), 0)
 WELL = {"confusion": 0, "bun": 19, "rr": 29, "sbp": 90, "dbp": 61, "age": 64}
 CALM = {"temp": 37.0, "hr": 90, "rr": 20, "wbc": 8.0}
+
+NO_CAPRINI = dict.fromkeys(
+    [
+        "obese",
+        "swollen",
+        "varicose",
+        "sepsis",
+        "lung",
+        "mi",
+        "chf",
+        "ibd",
+        "malignancy",
+        "cast",
+        "catheter",
+        "previous",
+        "family",
+        "leiden",
+        "stroke",
+    ],
+    0,
+)
+NO_CHARLSON = dict.fromkeys(
+    [
+        "mi",
+        "chf",
+        "pvd",
+        "cva",
+        "dementia",
+        "copd",
+        "tissue",
+        "ulcer",
+        "liver",
+        "diabetes",
+        "hemiplegia",
+        "kidney",
+        "tumor",
+        "leukemia",
+        "aids",
+    ],
+    0,
+)
+NO_PSI = dict.fromkeys(("home", "cancer", "liver", "chf", "stroke", "renal", "mental", "effusion"), 0)
+STABLE = {"rr": 20, "sbp": 120, "temp": 37.0, "hr": 80, "ph": 7.4, "bun": 15, "sodium": 140, "glucose": 100}
+NO_HEART = dict.fromkeys(
+    ["history", "ecg", "htn", "cholesterol", "dm", "smoker", "family", "obese", "atherosclerosis", "troponin"], 0
+)
+NO_PERC = dict.fromkeys(("leg", "hemoptysis", "surgery", "previous", "hormones"), 0)
+NO_GBS = {"bun": 18, "hb": 13.0, "sbp": 110, "hr": 99, "melena": 0, "syncope": 0, "liver": 0, "chf": 0}
+NO_SOFA = {
+    "pf": 400,
+    "ventilated": 0,
+    "platelets": 150,
+    "bilirubin": 1.1,
+    "circulation": 0,
+    "gcs": 15,
+    "creatinine": 1.1,
+}
+NO_APACHE = {
+    "temp": 37.0, "map": 80, "hr": 80, "rr": 16, "pao2": 85, "ph": 7.4, "sodium": 140, "potassium": 4.0,
+    "creatinine": 1.0, "hct": 40, "wbc": 8.0, "gcs": 15, "chronic": 0, "age": 44,
+}  # fmt: skip
+DAY = date(2023, 1, 3).toordinal()
 
 EXAMPLES = [
     ("cockcroft_gault", {"age": 60, "weight": 72, "creatinine": 1.0} | MAN, 80.0),
@@ -93,6 +157,64 @@ EXAMPLES = [
     ("child_pugh", {"bilirubin": 3.1, "albumin": 2.7, "inr": 2.4, "ascites": 3, "encephalopathy": 3}, 15),
     ("fib4", {"age": 50, "ast": 80, "alt": 64, "platelets": 100}, 5.0),
     ("apri", {"ast": 80, "platelets": 100}, 2.0),
+    ("qtc_rautaharju", {"qt": 330, "hr": 95}, 394.1667),  # MedCalc-Bench prints 394.167
+    ("target_weight", {"target_bmi": 22.9, "height": 189}, 81.80109),
+    ("delta_gap", {"sodium": 140, "chloride": 90, "bicarbonate": 15}, 23),
+    ("albumin_delta_gap", {"sodium": 136, "chloride": 98, "bicarbonate": 20.8, "albumin": 2.1}, 9.95),
+    ("albumin_delta_ratio", {"sodium": 123, "chloride": 87, "bicarbonate": 20.7, "albumin": 2.8}, 6.3 / 3.3),
+    # ATP III's point tables give 8 % and 2 % here, the equations behind them these
+    ("framingham_chd", {"age": 55, "total": 213, "hdl": 50, "sbp": 120, "treated": 0, "smoker": 0} | MAN, 6.508509),
+    ("framingham_chd", {"age": 55, "total": 213, "hdl": 50, "sbp": 120, "treated": 0, "smoker": 0} | WOMAN, 1.209709),
+    (
+        "framingham_chd",
+        {"age": 79, "total": 190, "hdl": 49, "sbp": 120, "treated": 0, "smoker": 0} | MAN,
+        17.122507,
+    ),  # printed: 17.123
+    ("heart_score", NO_HEART | {"age": 44}, 0),
+    ("heart_score", NO_HEART | {"age": 45, "htn": 1, "dm": 1}, 2),
+    ("heart_score", dict.fromkeys(NO_HEART, 1) | {"age": 70, "history": 2, "ecg": 2, "troponin": 2}, 10),
+    ("rcri", dict.fromkeys(("surgery", "ischemia", "chf", "stroke", "insulin"), 0) | {"creatinine": 2.0}, 0),
+    ("rcri", dict.fromkeys(("surgery", "ischemia", "chf", "stroke", "insulin"), 1) | {"creatinine": 2.1}, 6),
+    ("centor", {"exudate": 1, "nodes": 1, "temp": 38.5, "cough": 1, "age": 10}, 5),
+    ("centor", {"exudate": 0, "nodes": 0, "temp": 38.0, "cough": 0, "age": 45}, -1),
+    ("feverpain", {"fever": 1, "purulence": 1, "rapid": 1, "inflamed": 1, "cough": 1}, 5),
+    ("psi", NO_PSI | STABLE | {"hct": 40, "pao2": 80, "age": 60} | WOMAN, 50),
+    ("psi", dict.fromkeys(NO_PSI, 1) | STABLE | {"hct": 40, "pao2": 80, "age": 60} | MAN, 180),
+    (
+        "psi",
+        NO_PSI
+        | {"rr": 30, "sbp": 89, "temp": 40.0, "hr": 125, "ph": 7.34, "bun": 30, "sodium": 129}
+        | {"glucose": 250, "hct": 29, "pao2": 59, "age": 50}
+        | MAN,
+        50 + 165,
+    ),
+    ("perc", NO_PERC | {"age": 49, "hr": 99, "spo2": 95}, 0),
+    ("perc", dict.fromkeys(NO_PERC, 1) | {"age": 50, "hr": 100, "spo2": 94}, 8),
+    ("blatchford", NO_GBS | MAN, 0),
+    ("blatchford", NO_GBS | {"bun": 70, "hb": 9.9, "sbp": 89, "hr": 100} | MAN, 16),
+    ("blatchford", dict.fromkeys(NO_GBS, 1) | {"bun": 22.4, "hb": 11.9, "sbp": 95, "hr": 80} | WOMAN, 13),
+    ("charlson", NO_CHARLSON | {"age": 49}, 0),
+    ("charlson", NO_CHARLSON | {"age": 80, "chf": 1, "diabetes": 2, "tumor": 6}, 13),
+    ("charlson", dict.fromkeys(NO_CHARLSON, 1) | {"age": 50, "liver": 3, "diabetes": 2, "tumor": 6}, 32),
+    ("caprini", NO_CAPRINI | {"surgery": 1, "age": 40}, 1),
+    ("caprini", dict.fromkeys(NO_CAPRINI, 1) | {"surgery": 5, "age": 75}, 36),
+    ("gcs", {"eye": 3, "verbal": 4, "motor": 5}, 12),
+    ("sofa", NO_SOFA, 0),
+    (
+        "sofa",
+        {"pf": 99, "ventilated": 1, "platelets": 19, "bilirubin": 12, "circulation": 4, "gcs": 5, "creatinine": 5},
+        24,
+    ),
+    ("sofa", NO_SOFA | {"pf": 99, "platelets": 99, "bilirubin": 2.0, "gcs": 13, "creatinine": 3.5}, 10),
+    ("apache2", NO_APACHE, 0),
+    ("apache2", NO_APACHE | {"temp": 41, "map": 49, "hr": 180, "rr": 5, "pao2": 54, "ph": 7.14, "age": 75}, 30),
+    ("apache2", NO_APACHE | {"sodium": 110, "potassium": 2.4, "creatinine": 3.5, "hct": 60, "wbc": 40, "gcs": 3}, 32),
+    ("due_date", {"lmp": DAY, "cycle": 26}, date(2023, 10, 8).toordinal()),
+    ("due_date", {"lmp": DAY, "cycle": 28}, date(2023, 10, 10).toordinal()),
+    ("conception_date", {"lmp": DAY, "cycle": 28}, date(2023, 1, 17).toordinal()),
+    ("gestational_age", {"lmp": date(2011, 12, 20).toordinal(), "today": date(2012, 7, 12).toordinal()}, 205),
+    ("steroid_conversion", {"dose": 40, "drug": 5, "target": 4}, 32.0),
+    ("mme", {"morphine": 30, "oxycodone": 40, "tapentadol": 100, "codeine": 100}, 145.0),
 ]
 
 

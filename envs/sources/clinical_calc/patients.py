@@ -8,8 +8,9 @@ import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
-from copilot.envs.sources.clinical_calc.records import Calculator, Finding, Grading, Quantity, Unit
+from copilot.envs.sources.clinical_calc.records import Calculator, Day, Finding, Grading, Quantity, Unit
 from copilot.errors import DataError
 
 UNITS_SHARE = 0.2
@@ -72,6 +73,9 @@ def _draw(calculator: Calculator, rng: random.Random) -> Patient:
             case Grading():
                 points = rng.choice(item.grades)[0]
                 stated[item.name], values[item.name] = f"{points:g}", points
+            case Day():
+                day = rng.randint(date.fromisoformat(item.first).toordinal(), date.fromisoformat(item.last).toordinal())
+                stated[item.name], values[item.name] = date.fromordinal(day).isoformat(), float(day)
     converted = _convert_one(calculator, stated, values, rng)
     age, female = rng.randint(*calculator.ages), rng.random() < 0.5
     values |= {"age": float(age), "female": float(female)}

@@ -6,6 +6,7 @@ numbers in place) are written separately, so that a test can hold one against th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 Values = Mapping[str, float]
 """Inputs by name in base units; findings are 0 or 1, grades their points, ``female`` 0 or 1."""
@@ -80,7 +81,19 @@ class Grading:
     """Points and what the note says."""
 
 
-Input = Quantity | Finding | Grading
+@dataclass(frozen=True)
+class Day:
+    """A calendar day, always stated; its value is the day's ordinal number."""
+
+    name: str
+    label: str
+    first: str
+    """Earliest day, ISO 8601."""
+    last: str
+    """Latest day."""
+
+
+Input = Quantity | Finding | Grading | Day
 
 
 @dataclass(frozen=True)
@@ -133,5 +146,7 @@ class Calculator:
     """Years."""
     avoid: tuple[str, ...] = ()
     """Distractors that would count as a finding (a creatinine of 4 where renal disease scores)."""
+    gives: Literal["number", "day", "span"] = "number"
+    """What the formula's number is: a number, the ordinal of a day, or a span in days."""
     held_out: bool = False
     """Whether it is asked in ``test_unseen`` only."""

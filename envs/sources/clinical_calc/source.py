@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterator
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
@@ -11,16 +12,25 @@ from copilot.envs import feedback
 from copilot.envs.actions import ExecuteCode, Submit
 from copilot.envs.sandboxes.base import CellResult
 from copilot.envs.sources.base import Source
-from copilot.envs.sources.clinical_calc.catalogue import HELD_OUT, TRAINED
+from copilot.envs.sources.clinical_calc.catalogue import ALL_HELD_OUT, ALL_TRAINED, HELD_OUT, TRAINED
 from copilot.envs.sources.clinical_calc.patients import Patient, draw_patient, split_of
 from copilot.envs.sources.clinical_calc.records import Calculator
 from copilot.envs.sources.clinical_calc.vignettes import draw_phrasing, write_question
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError, did_you_mean
-from copilot.reward.answers import IntegerAnswer, RealAnswer
+from copilot.reward.answers import DateAnswer, IntegerAnswer, IntervalAnswer, RealAnswer
 
-SIZES = {"train": 4000, "valid": 400, "test_seen": 400, "test_unseen": 300}
-"""Default number of tasks per split."""
+SIZES = {
+    "train": 4000,
+    "valid": 400,
+    "test_seen": 400,
+    "test_unseen": 300,
+    "train_all": 6000,
+    "valid_all": 600,
+    "test_seen_all": 600,
+    "test_unseen_all": 500,
+}
+"""Default number of tasks per split; the ``_all`` splits ask the calculators of both editions."""
 _PATIENCE = 400
 """Draws after which a calculator counts as used up (those of one input have about a hundred instances)."""
 
@@ -31,6 +41,7 @@ class ClinicalCalc(Source):
     name: ClassVar[str] = "clinical_calc"
     title: ClassVar[str] = "Clinical calculations over short notes (generated)"
     licence: ClassVar[str] = "Apache-2.0"
+    splits: ClassVar[tuple[str, ...]] = tuple(SIZES)
 
     def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:
         """The stream of a split: every round asks each calculator once, in shuffled order; no instance
@@ -56,7 +67,8 @@ class ClinicalCalc(Source):
 
     def _stream(self, split: str, seed: int) -> Iterator[Task]:
         rng = random.Random(f"clinical_calc/{split}/{seed}")
-        calculators = list(HELD_OUT if split == "test_unseen" else TRAINED)
+        unseen, every = split.startswith("test_unseen"), split.endswith("_all")
+        calculators = list((ALL_HELD_OUT if unseen else ALL_TRAINED) if every else HELD_OUT if unseen else TRAINED)
         seen: set[str] = set()
         while calculators:
             rng.shuffle(calculators)
@@ -73,7 +85,7 @@ def _fresh_patient(calculator: Calculator, split: str, seen: set[str], rng: rand
     for _ in range(_PATIENCE):
         patient = draw_patient(calculator, rng)
         key = patient.key(calculator)
-        if key not in seen and (calculator.held_out or split_of(key) == split):
+        if key not in seen and (calculator.held_out or split_of(key) == split.removesuffix("_all")):
             seen.add(key)
             return patient
     return None
@@ -97,9 +109,15 @@ def make_task(calculator: Calculator, patient: Patient, split: str, rng: random.
     )
 
 
-def reference_answer(calculator: Calculator, patient: Patient) -> IntegerAnswer | RealAnswer:
+def reference_answer(
+    calculator: Calculator, patient: Patient
+) -> IntegerAnswer | RealAnswer | DateAnswer | IntervalAnswer:
     """The right answer with its limits."""
     value = calculator.formula(patient.values)
+    if calculator.gives == "day":
+        return DateAnswer(value=date.fromordinal(round(value)).isoformat())
+    if calculator.gives == "span":
+        return IntervalAnswer(days=round(value))
     if calculator.whole:
         return IntegerAnswer(value=round(value))
     margin = max(abs(value) * calculator.tolerance, 1e-9)

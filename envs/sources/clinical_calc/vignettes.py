@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from copilot.envs.sources.clinical_calc.patients import Patient, draw_quantity
 from copilot.envs.sources.clinical_calc.quantities import DISTRACTORS
-from copilot.envs.sources.clinical_calc.records import Calculator, Finding, Grading, Input, Quantity
+from copilot.envs.sources.clinical_calc.records import Calculator, Day, Finding, Grading, Input, Quantity
 
 STYLES = ("prose", "terse", "question_first")
 STATED_SHARE = 0.4
@@ -79,6 +79,8 @@ def _fact(item: Input, patient: Patient, phrasing: Phrasing, rng: random.Random)
             return item.absent if rng.random() < DENIED_SHARE else ""
         case Grading():
             return next(phrase for points, phrase in item.grades if f"{points:g}" == text)
+        case Day():
+            return f"{item.label} {text}"
 
 
 def _measured(quantity: Quantity, text: str, unit: str, phrasing: Phrasing) -> str:
