@@ -22,7 +22,7 @@ _PH = Quantity("ph", ("arterial pH", "pH"), "", 7.05, 7.68, 2)
 _HEMATOCRIT = Quantity("hct", ("hematocrit", "Hct"), "%", 17, 58)
 _PF = Quantity("pf", ("PaO2/FiO2", "P/F"), "mmHg", 60, 480)
 
-_APACHE = {
+_APACHE: dict[str, tuple[list[float], list[int]]] = {
     "temp": ([30, 32, 34, 36, 38.5, 39, 41], [4, 3, 2, 1, 0, 1, 3, 4]),
     "map": ([50, 70, 110, 130, 160], [4, 2, 0, 2, 3, 4]),
     "hr": ([40, 55, 70, 110, 140, 180], [4, 3, 2, 0, 2, 3, 4]),
