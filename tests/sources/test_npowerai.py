@@ -86,7 +86,7 @@ def test_streams_are_seeded_prefixes_without_repeats() -> None:
     assert tasks[:40] == take("train", 40, 3)
     assert tasks[:40] != take("train", 40, 4)
     assert len({task.id for task in tasks}) == len({task.question for task in tasks}) == 150
-    assert len({task.template for task in take("train", 600)}) > 150
+    assert len({task.template for task in take("train", 600)}) >= 80
 
 
 def test_splits_share_neither_instances_nor_held_out_designs() -> None:
@@ -98,7 +98,7 @@ def test_splits_share_neither_instances_nor_held_out_designs() -> None:
     assert not train & test
     assert not valid & test
     unseen = {t.metadata["design"] for t in take("test_unseen", 30)}
-    assert unseen == {d.name for d in DESIGNS if d.held_out}
+    assert unseen == {d.name for d in DESIGNS if d.held_out and not d.biostat}
     assert not unseen & {t.metadata["design"] for t in take("train", 60)}
 
 

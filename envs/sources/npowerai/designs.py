@@ -104,6 +104,7 @@ DESIGNS = (
             "    df1, df2 = {predictors}, n - {predictors} - 1\n"
             "    return ncf.sf(f.ppf(1 - {alpha}, df1, df2), df1, df2, n * {r2} / (1 - {r2}))"
         ),
+        biostat=True,
         held_out=True,
     ),
     Design(
@@ -147,6 +148,7 @@ DESIGNS = (
             "    h = abs(2 * asin(sqrt({p1})) - 2 * asin(sqrt({p2})))\n"
             f"    return norm.cdf(h * sqrt(n / 2) - {_NORMAL})"
         ),
+        biostat=True,
         held_out=True,
     ),
     Design(
@@ -168,6 +170,7 @@ DESIGNS = (
             f"    shift = abs(q - p) * sqrt(n) - {_NORMAL} * sqrt(p * (1 - p))\n"
             "    return norm.cdf(shift / sqrt(q * (1 - q)))"
         ),
+        biostat=True,
     ),
     Design(
         name="mcnemar",
@@ -189,6 +192,7 @@ DESIGNS = (
             "    total, gap = {p10} + {p01}, abs({p10} - {p01})\n"
             f"    return norm.cdf((gap * sqrt(n) - {_NORMAL} * sqrt(total)) / sqrt(total - gap ** 2))"
         ),
+        biostat=True,
     ),
     Design(
         name="chi_square",
@@ -204,6 +208,7 @@ DESIGNS = (
         count="patients in total",
         power=powers.chi_square,
         program="    return ncx2.sf(chi2.ppf(1 - {alpha}, {df}), {df}, n * {w} ** 2)",
+        biostat=True,
     ),
     Design(
         name="correlation",
@@ -220,6 +225,7 @@ DESIGNS = (
         power=powers.correlation,
         smallest=5,
         program=f"    return norm.cdf(0.5 * log((1 + {{r}}) / (1 - {{r}})) * sqrt(n - 3) - {_NORMAL})",
+        biostat=True,
     ),
     Design(
         name="log_rank",
@@ -264,6 +270,7 @@ DESIGNS = (
             "    information = n * {event} * {sd} ** 2 * (1 - {r2})\n"
             f"    return norm.cdf(sqrt(information) * abs(log({{hr}})) - {_NORMAL})"
         ),
+        held_out=True,
     ),
     Design(
         name="wilcoxon",
@@ -282,6 +289,7 @@ DESIGNS = (
         count="patients per group",
         power=powers.wilcoxon,
         program=f"    return norm.cdf(sqrt(6 * n) * ({{better}} - 0.5) - {_NORMAL})",
+        biostat=True,
     ),
     Design(
         name="rates",
@@ -304,6 +312,7 @@ DESIGNS = (
             "    spread = sqrt(({rate1} + {rate2}) / {years})\n"
             f"    return norm.cdf(abs({{rate1}} - {{rate2}}) * sqrt(n) / spread - {_NORMAL})"
         ),
+        biostat=True,
     ),
     Design(
         name="cluster",
@@ -328,6 +337,7 @@ DESIGNS = (
             "    effect = 1 + ({size} - 1) * {icc}\n"
             f"    return norm.cdf({{delta}} / {{sd}} * sqrt(n * {{size}} / (2 * effect)) - {_NORMAL})"
         ),
+        biostat=True,
     ),
     Design(
         name="noninferior",

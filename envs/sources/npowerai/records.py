@@ -44,5 +44,7 @@ class Design:
     """Smallest ``n`` that the method is defined for."""
     possible: Callable[[Values], bool] = lambda _: True
     """Rejects parameters that contradict each other."""
+    biostat: bool = False
+    """Whether source ``biostat`` asks it; ``npowerai``, which is out of distribution, then never does."""
     held_out: bool = False
     """Whether it is asked in ``test_unseen`` only."""

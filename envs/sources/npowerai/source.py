@@ -1,8 +1,8 @@
 """The source: a seeded stream of power and sample-size questions, round-robin over the designs.
 
 A look-alike: N-PowerAI's own questions carry no licence and come from 12 templates, all of which are in both of its
-splits. Here an instance (design, parameters, what is asked) belongs to one split by hash, three designs are asked in
-``test_unseen`` alone, and powers near the significance level or 1 are not asked.
+splits. Here an instance (design and parameters) belongs to one split by hash, some designs are asked in ``test_unseen``
+alone, and powers near the significance level or 1 are not asked.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ _POWER_ASKS = (
 
 
 class NPowerAI(Source):
-    """Power and sample size of sixteen study designs."""
+    """Power and sample size of common trial designs."""
 
     name: ClassVar[str] = "npowerai"
     title: ClassVar[str] = "Look-alike of N-PowerAI: power and sample size (generated)"
@@ -60,7 +60,7 @@ class NPowerAI(Source):
         """The stream of a split: every round asks each design once, in shuffled order; no instance twice."""
         if split not in self.splits:
             raise DataError(f"no split {split!r} in npowerai", remedy=did_you_mean(split, self.splits))
-        return islice(self._stream(split, seed), SIZES[split] if limit is None else limit)
+        return islice(stream("npowerai", split, seed), SIZES[split] if limit is None else limit)
 
     def files(self, task: Task) -> dict[str, Path]:
         """No files."""
@@ -78,18 +78,21 @@ class NPowerAI(Source):
             steps=((ExecuteCode(code=code), shown), (Submit(variable="answer"), "")),
         )
 
-    def _stream(self, split: str, seed: int) -> Iterator[Task]:
-        rng = random.Random(f"npowerai/{split}/{seed}")
-        designs = [design for design in DESIGNS if design.held_out == (split == "test_unseen")]
-        seen: set[str] = set()
-        while designs:
-            rng.shuffle(designs)
-            for design in tuple(designs):
-                task = next(filter(None, (draw_task(design, split, seen, rng) for _ in range(_PATIENCE))), None)
-                if task is None:
-                    designs.remove(design)
-                else:
-                    yield task
+
+def stream(source: str, split: str, seed: int) -> Iterator[Task]:
+    """Questions on the designs of a source, each design once a round until it is used up."""
+    rng = random.Random(f"{source}/power/{split}/{seed}")
+    unseen, biostat = split == "test_unseen", source == "biostat"
+    designs = [design for design in DESIGNS if design.held_out == unseen and design.biostat == biostat]
+    seen: set[str] = set()
+    while designs:
+        rng.shuffle(designs)
+        for design in tuple(designs):
+            task = next(filter(None, (draw_task(source, design, split, seen, rng) for _ in range(_PATIENCE))), None)
+            if task is None:
+                designs.remove(design)
+            else:
+                yield task
 
 
 def split_of(key: str) -> str:
@@ -98,7 +101,7 @@ def split_of(key: str) -> str:
     return next(split for split, share in _SHARES.items() if bucket in share)
 
 
-def draw_task(design: Design, split: str, seen: set[str], rng: random.Random) -> Task | None:
+def draw_task(source: str, design: Design, split: str, seen: set[str], rng: random.Random) -> Task | None:
     """A task of the split that is not in ``seen`` yet, or ``None`` when the draw is none."""
     values = {name: rng.choice(choices) for name, choices in design.grid.items()}
     size_asked = rng.random() < 0.5
@@ -115,10 +118,12 @@ def draw_task(design: Design, split: str, seen: set[str], rng: random.Random) ->
     if size_asked and size in seen:
         return None
     seen |= {key, size} if size_asked else {key}
-    return make_task(design, values, split, target if size_asked else None, n, story, ask)
+    return make_task(source, design, values, split, target if size_asked else None, n, story, ask)
 
 
-def make_task(design: Design, values: Values, split: str, target: float | None, n: int, story: int, ask: int) -> Task:
+def make_task(
+    source: str, design: Design, values: Values, split: str, target: float | None, n: int, story: int, ask: int
+) -> Task:
     """The question about ``n`` (``target`` power given), or about the power (``n`` given)."""
     texts = {name: f"{value:g}" for name, value in values.items()}
     asks = _POWER_ASKS if target is None else _SIZE_ASKS
@@ -127,8 +132,8 @@ def make_task(design: Design, values: Values, split: str, target: float | None, 
     text = f"{design.stories[story].format(**texts)} {design.method} {question}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Task(
-        id=f"npowerai/{split}/{design.name}-{kind}-{digest}",
-        source="npowerai",
+        id=f"{source}/{split}/{design.name}-{kind}-{digest}",
+        source=source,
         split=split,
         question=text,
         template=f"{design.name}/{kind}-{story}-{ask}",
