@@ -1,8 +1,8 @@
 """Asserts over what a program left behind: its variables leave the sandbox as JSON, and are judged in a fresh one.
 
 Decision: asserts never run beside model code, which could redefine what they call. The episode's sandbox packs the
-named variables as text; the text is data, and a fresh sandbox, in which no model code ever ran, rebuilds tables, series,
-arrays and containers from it and evaluates the asserts. Hostile text can only be another value.
+named variables as text; the text is data, and a fresh sandbox, in which no model code ever ran, rebuilds tables,
+series, arrays and containers from it and evaluates the asserts. Hostile text can only be another value.
 """
 
 import ast
