@@ -81,7 +81,7 @@ def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_originals_layout(release: Path) -> None:
     tasks = list(SOURCE.tasks("test"))
-    assert [task.id for task in tasks] == ["ehrshot/test/guo_icu"]
+    assert [task.id for task in tasks] == ["ehrshot/test/dua-guo_icu"]
     train, test = (pd.read_csv(path) for path in SOURCE.files(tasks[0]).values())
     assert (len(train), len(test)) == (80, 80)
     assert "ICU" not in test.columns, "what happened after the time of prediction is no feature"

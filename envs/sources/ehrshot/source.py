@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from copilot.envs import feedback
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
+from copilot.envs.data_use import marked
 from copilot.envs.predictions import PROGRAM, Problem, bucket
 from copilot.envs.sandboxes.base import CellResult
 from copilot.envs.sources.base import Access, Source
@@ -134,7 +135,7 @@ def _tasks(split: str) -> Iterator[Task]:
         hint = "No hospital of the test rows is among the training rows. " if form else ""
         question = _QUESTION.format(outcome=eicu.OUTCOMES.get(name, name), hint=hint, count=len(problem.test))
         yield Task(
-            id=f"ehrshot/{key}",
+            id=f"ehrshot/{split}/{marked(key.split('/')[1], credentialed=not form)}",
             source="ehrshot",
             split=split,
             question=question,

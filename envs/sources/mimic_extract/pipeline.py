@@ -47,6 +47,7 @@ VARIABLES: dict[str, tuple[tuple[int, ...], float, float]] = {
 
 _ITEMS = {item: name for name, (items, _, _) in VARIABLES.items() for item in items}
 _CHUNK = 2_000_000
+_DEMO_STAYS = 136
 _YOUNGEST, _SHORTEST, _LONGEST = 15, 12, 240
 
 
@@ -87,6 +88,12 @@ def files(root: Path) -> dict[str, Path]:
     made = {name: target / name for name in ("stays.csv", "events.csv", "items.csv")}
     if not all(path.exists() for path in made.values()):
         stays = _stays(found)
+        if root.name in DEMO and len(stays) > _DEMO_STAYS:
+            raise DataError(
+                f"{len(stays)} stays are not the open demo, which has {_DEMO_STAYS}",
+                where=root,
+                remedy=f"name the folder {FULL[0]}, so that it is treated as credentialed",
+            )
         write_csv(made["stays.csv"], stays)
         write_csv(made["items.csv"], _items())
         write_csv(made["events.csv"], _events(found, stays))

@@ -16,6 +16,7 @@ import pandas as pd
 
 from copilot.envs import feedback
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
+from copilot.envs.data_use import marked
 from copilot.envs.predictions import PROGRAM, Problem, bucket
 from copilot.envs.sandboxes.base import CellResult
 from copilot.envs.sources.base import Access, Source
@@ -116,6 +117,10 @@ def _root(split: str) -> Path:
     return pipeline.folder(full=not split.endswith("_form"))
 
 
+def _id(split: str, key: str) -> str:
+    return f"mimic_extract/{split}/{marked(key, credentialed=not split.endswith('_form'))}"
+
+
 def _is_test(subject: int) -> bool:
     return bucket(subject, "mimic_extract", 100) < _TEST_SHARE
 
@@ -145,7 +150,7 @@ def _predictions(root: Path, split: str) -> tuple[Task, ...]:
             problem.write(_folder(root, key))
             tasks.append(
                 Task(
-                    id=f"mimic_extract/{key}",
+                    id=_id(split, f"{name}-{max(number, 0)}"),
                     source="mimic_extract",
                     split=split,
                     question=_PREDICT.format(outcome=words, count=len(problem.test)),
@@ -213,7 +218,7 @@ def _task(question: Question, split: str, slots: Slots, ask: int, value: float, 
     answer = IntegerAnswer(value=round(value)) if question.whole else RealAnswer(value=value, rel_tol=1e-3)
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     return Task(
-        id=f"mimic_extract/{split}/{question.name}-{digest}",
+        id=_id(split, f"{question.name}-{digest}"),
         source="mimic_extract",
         split=split,
         question=question.asks[ask].format(**slots),
