@@ -175,7 +175,7 @@ def read_answer(row: Row) -> Value | None:
         return None
     value, *rest = (number for number in numbers if number is not None)
     low, high = sorted(rest)
-    if row["Output Type"] == "integer" and value == low == high == int(value):
+    if value == low == high == int(value):
         return IntegerAnswer(value=int(value))
     # upstream rounds truth and limits; half a unit of the coarser of them is nobody's error
     pad = 0.5 * 10.0 ** -min(3, max(_decimals(text) for text in (truth, *limits)) or 3)

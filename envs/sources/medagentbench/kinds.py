@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from copilot.envs.sources.medagentbench.hospital import NOW, Resource, moment
-from copilot.reward.answers import IntegerAnswer, RealAnswer, RowsAnswer, StateAnswer, StringAnswer
+from copilot.reward.answers import (
+    UNANSWERABLE,
+    IntegerAnswer,
+    RealAnswer,
+    RowsAnswer,
+    StateAnswer,
+    StringAnswer,
+    UnanswerableAnswer,
+)
 
 NOT_FOUND = "Patient not found"
 MAGNESIUM_NDC, POTASSIUM_NDC = "0338-1715-40", "40032-917-01"
@@ -46,8 +54,9 @@ def _within_a_day(values: list[tuple[datetime, float]]) -> list[float]:
     return [value for when, value in values if when >= NOW - timedelta(days=1)]
 
 
-def _real(value: float) -> RealAnswer:
-    return RealAnswer(value=value, abs_tol=0.01, rel_tol=0.0)
+def _real(value: float | None) -> RealAnswer | UnanswerableAnswer:
+    """A level, or the word for there being none."""
+    return UnanswerableAnswer() if value is None else RealAnswer(value=value, abs_tol=0.01, rel_tol=0.0)
 
 
 def _fetch(patient: str, code: str) -> str:
@@ -111,10 +120,10 @@ def _magnesium(patient: Resource, resources: list[Resource], _: random.Random) -
     return Asked(
         f"What is the most recent magnesium level (code MG, mg/dL) of patient {patient['id']} within the last 24 "
         f"hours? "
-        "Answer -1 if there is none.",
-        StateAnswer(value=_real(recent[-1] if recent else -1)),
+        f"Answer {UNANSWERABLE} if there is none.",
+        StateAnswer(value=_real(recent[-1] if recent else None)),
         _fetch(patient["id"], "MG") + f"values = [v for v in values if v[0] >= '{_DAY_AGO}']\n"
-        "answer = values[-1][1] if values else -1",
+        f"answer = values[-1][1] if values else {UNANSWERABLE!r}",
     )
 
 
@@ -145,8 +154,8 @@ def _service(patient: str, system: str, code: str, **more: Any) -> dict[str, Any
 
 def _replace_magnesium(patient: Resource, resources: list[Resource], _: random.Random) -> Asked:
     recent = _within_a_day(observations(resources, patient["id"], "MG"))
-    level = recent[-1] if recent else -1.0
-    grams = 0 if level < 0 or level >= 1.9 else 4 if level < 1 else 2 if level < 1.5 else 1
+    level = recent[-1] if recent else None
+    grams = 0 if level is None or level >= 1.9 else 4 if level < 1 else 2 if level < 1.5 else 1
     order = _medication(patient["id"], MAGNESIUM_NDC, grams, "g", "IV")
     text = repr(order).replace(f"'value': {grams}", "'value': grams")
     return Asked(
@@ -154,11 +163,13 @@ def _replace_magnesium(patient: Resource, resources: list[Resource], _: random.R
         f"is low, "
         f"order replacement IV magnesium (NDC {MAGNESIUM_NDC}, dose in g, route IV): 1 g for 1.5 to below 1.9, 2 g "
         f"for 1 to "
-        "below 1.5, 4 g below 1. Order nothing without a level from these hours. Answer with the level, or -1.",
+        "below 1.5, 4 g below 1. Order nothing without a level from these hours. Answer with the level, "
+        f"or {UNANSWERABLE}.",
         StateAnswer(value=_real(level), created=(order,) if grams else ()),
         _fetch(patient["id"], "MG") + f"values = [v[1] for v in values if v[0] >= '{_DAY_AGO}']\n"
-        "answer = values[-1] if values else -1\n"
-        "grams = 0 if answer < 0 or answer >= 1.9 else 4 if answer < 1 else 2 if answer < 1.5 else 1\n"
+        f"answer = values[-1] if values else {UNANSWERABLE!r}\n"
+        "low = bool(values) and answer < 1.9\n"
+        "grams = 0 if not low else 4 if answer < 1 else 2 if answer < 1.5 else 1\n"
         f"if grams:\n    fhir_post('MedicationRequest', {text})",
     )
 
@@ -166,21 +177,23 @@ def _replace_magnesium(patient: Resource, resources: list[Resource], _: random.R
 def _mean_glucose(patient: Resource, resources: list[Resource], _: random.Random) -> Asked:
     recent = _within_a_day(observations(resources, patient["id"], "GLU"))
     return Asked(
-        f"What is the average glucose (code GLU, mg/dL) of patient {patient['id']} over the last 24 hours? Answer -1 "
+        f"What is the average glucose (code GLU, mg/dL) of patient {patient['id']} over the last 24 hours? Answer "
+        f"{UNANSWERABLE} "
         f"if there "
         "is no value.",
-        StateAnswer(value=_real(sum(recent) / len(recent) if recent else -1)),
+        StateAnswer(value=_real(sum(recent) / len(recent) if recent else None)),
         _fetch(patient["id"], "GLU") + f"values = [v[1] for v in values if v[0] >= '{_DAY_AGO}']\n"
-        "answer = sum(values) / len(values) if values else -1",
+        f"answer = sum(values) / len(values) if values else {UNANSWERABLE!r}",
     )
 
 
 def _last_glucose(patient: Resource, resources: list[Resource], _: random.Random) -> Asked:
     values = observations(resources, patient["id"], "GLU")
     return Asked(
-        f"What is the most recent glucose (code GLU, mg/dL) of patient {patient['id']}? Answer -1 if there is none.",
-        StateAnswer(value=_real(values[-1][1] if values else -1)),
-        _fetch(patient["id"], "GLU") + "answer = values[-1][1] if values else -1",
+        f"What is the most recent glucose (code GLU, mg/dL) of patient {patient['id']}? Answer {UNANSWERABLE} if "
+        f"there is none.",
+        StateAnswer(value=_real(values[-1][1] if values else None)),
+        _fetch(patient["id"], "GLU") + f"answer = values[-1][1] if values else {UNANSWERABLE!r}",
     )
 
 
@@ -209,8 +222,8 @@ def _referral(patient: Resource, _: list[Resource], rng: random.Random) -> Asked
 
 def _replace_potassium(patient: Resource, resources: list[Resource], _: random.Random) -> Asked:
     values = observations(resources, patient["id"], "K")
-    level = values[-1][1] if values else -1.0
-    amount = round((3.5 - level) / 0.1) * 10 if 0 <= level < 3.5 else 0
+    level = values[-1][1] if values else None
+    amount = round((3.5 - level) / 0.1) * 10 if level is not None and level < 3.5 else 0
     order = _medication(patient["id"], POTASSIUM_NDC, amount, "mEq", "oral")
     test = _service(patient["id"], "http://loinc.org", POTASSIUM_LOINC, occurrenceDateTime=_TOMORROW)
     text = repr(order).replace(f"'value': {amount}", "'value': amount")
@@ -219,10 +232,11 @@ def _replace_potassium(patient: Resource, resources: list[Resource], _: random.R
         f"order oral "
         f"potassium (NDC {POTASSIUM_NDC}, dose in mEq, route oral), 10 mEq for every 0.1 below 3.5, and a serum "
         f"potassium test "
-        f"(ServiceRequest, LOINC {POTASSIUM_LOINC}, occurrenceDateTime {_TOMORROW}). Answer with the level, or -1.",
+        f"(ServiceRequest, LOINC {POTASSIUM_LOINC}, occurrenceDateTime {_TOMORROW}). Answer with the level, or "
+        f"{UNANSWERABLE}.",
         StateAnswer(value=_real(level), created=(order, test) if amount else ()),
-        _fetch(patient["id"], "K") + "answer = values[-1][1] if values else -1\n"
-        "amount = round((3.5 - answer) / 0.1) * 10 if 0 <= answer < 3.5 else 0\n"
+        _fetch(patient["id"], "K") + f"answer = values[-1][1] if values else {UNANSWERABLE!r}\n"
+        "amount = round((3.5 - answer) / 0.1) * 10 if values and answer < 3.5 else 0\n"
         f"if amount:\n    fhir_post('MedicationRequest', {text})\n    fhir_post('ServiceRequest', {test!r})",
     )
 
@@ -231,15 +245,15 @@ def _a1c(patient: Resource, resources: list[Resource], _: random.Random) -> Aske
     values = observations(resources, patient["id"], "A1C")
     order = _service(patient["id"], "http://loinc.org", A1C_LOINC)
     old = bool(values) and values[-1][0] < NOW - timedelta(days=365)
-    shown = (values[-1][1], moment(values[-1][0])[:10]) if values else (-1, "none")
+    shown = RowsAnswer(rows=((values[-1][1], moment(values[-1][0])[:10]),)) if values else UnanswerableAnswer()
     return Asked(
         f"What is the last hemoglobin A1C (code A1C, %) of patient {patient['id']}, and on which day was it "
         f"recorded? If it is "
         f"more than 365 days old, order a new test (ServiceRequest, LOINC {A1C_LOINC}). Answer with a list of the "
         f"value and "
-        "the day (YYYY-MM-DD), or [-1, 'none'].",
-        StateAnswer(value=RowsAnswer(rows=(shown,)), created=(order,) if old else ()),
-        _fetch(patient["id"], "A1C") + "answer = [values[-1][1], values[-1][0][:10]] if values else [-1, 'none']\n"
+        f"the day (YYYY-MM-DD), or {UNANSWERABLE}.",
+        StateAnswer(value=shown, created=(order,) if old else ()),
+        _fetch(patient["id"], "A1C") + f"answer = [values[-1][1], values[-1][0][:10]] if values else {UNANSWERABLE!r}\n"
         f"if values and values[-1][0] < '{_YEAR_AGO}':\n    fhir_post('ServiceRequest', {order!r})",
     )
 

@@ -38,6 +38,8 @@ OUTCOMES = {
 }
 """What is predicted, as in MIMIC-Extract's benchmark."""
 _TEST_SHARE = 35
+_BLOCK = 200
+"""Draws among which a value is an answer once at most, so that no number (a saturation of 100) is a good guess."""
 _PATIENCE = 300
 _PERMITTED = (
     ActionName.REQUEST_INFO, ActionName.EXECUTE_CODE, ActionName.TERMINAL, ActionName.DEBUG, ActionName.SUBMIT,
@@ -205,7 +207,10 @@ def _draw(
     value = question.truth(pd.DataFrame() if measured is None else measured, stays, slots)
     if value is None or abs(value) < 0.005:
         return None
-    seen.add(key)
+    common = f"{value:.4g} in block {len(seen) // _BLOCK}"
+    if common in seen and not question.whole:
+        return None
+    seen |= {key, common}
     return _task(question, split, slots, ask, value, key)
 
 
