@@ -94,7 +94,7 @@ def _age(patient: Resource, _: list[Resource], __: random.Random) -> Asked:
 
 def pressure(patient: str, reading: str) -> Asked:
     """Recording a blood pressure."""
-    body = {
+    body: dict[str, Any] = {
         "resourceType": "Observation",
         "category": [{"coding": [{"code": "vital-signs"}]}],
         "code": {"text": "BP"},

@@ -98,7 +98,7 @@ class FhirServer:
         reference = subject.get("reference", "") if isinstance(subject, dict) else ""
         if not isinstance(reference, str) or reference.rsplit("/", 1)[-1] not in self.store["Patient"]:
             return outcome("not-found", "subject.reference must be Patient/ID of a patient who exists")
-        made = json.loads(json.dumps(resource))
+        made: Resource = json.loads(json.dumps(resource))
         made["id"] = f"new-{len(self.created) + 1}"
         made["subject"] = {**made["subject"], "reference": "Patient/" + reference.rsplit("/", 1)[-1]}
         self.store[kind][made["id"]] = made
@@ -112,7 +112,7 @@ def outcome(code: str, text: str) -> Resource:
 
 
 def _is_of_patient(resource: Resource, value: str) -> bool:
-    reference = resource.get("subject", {}).get("reference", "")
+    reference = str(resource.get("subject", {}).get("reference", ""))
     return reference.rsplit("/", 1)[-1] == value.rsplit("/", 1)[-1]
 
 

@@ -169,7 +169,8 @@ def _predictions(root: Path, split: str) -> tuple[Task, ...]:
 def _questions(root: Path, split: str, seed: int) -> Iterator[Task]:
     rng = random.Random(f"mimic_extract/{split}/{seed}")
     stays, values = pipeline.stays_of(root), pipeline.measurements(root)
-    parts = {(int(stay), str(name)): rows for (stay, name), rows in values.groupby(["stay", "variable"])}
+    grouped = values.groupby(["stay", "variable"])
+    parts = {(int(str(stay)), str(name)): rows for (stay, name), rows in grouped}
     training = split.startswith("train")
     own = [
         int(s) for s, subject in zip(stays["stay"], stays["subject_id"], strict=True) if _is_test(subject) != training
