@@ -41,11 +41,6 @@ def _counts(rng: random.Random) -> list[JsonValue]:
     return [[rng.choice((0, 1, 1, 2, 3, 5, 8, 13, 20)) for _ in range(rng.randint(6, 14))]]
 
 
-def _composition(rng: random.Random) -> list[JsonValue]:
-    parts = rng.randint(3, 6)
-    return [[[round(rng.uniform(0.5, 9), 2) for _ in range(parts)] for _ in range(rng.randint(2, 4))]]
-
-
 def _one(sequence: Callable[[random.Random], str]) -> Draw:
     return lambda rng: [sequence(rng)]
 
@@ -66,22 +61,6 @@ def _motif(rng: random.Random) -> list[JsonValue]:
     return [_dna(rng, 50, 120), "".join(rng.choices("ACGTRYN", k=rng.randint(2, 4)))]
 
 
-def _molecule(rng: random.Random) -> list[JsonValue]:
-    kind = rng.choice(("DNA", "protein"))
-    return [_dna(rng) if kind == "DNA" else _protein(rng), kind]
-
-
-def _salts(rng: random.Random) -> list[JsonValue]:
-    return [
-        rng.randint(20, 200),
-        rng.randint(0, 60),
-        rng.randint(0, 50),
-        round(rng.uniform(0, 5), 1),
-        0,
-        rng.choice((1, 2, 3, 4)),
-    ]
-
-
 def _chemicals(rng: random.Random) -> list[JsonValue]:
     return [round(rng.uniform(45, 75), 2), rng.randint(0, 10), rng.randint(0, 30)]
 
@@ -92,7 +71,6 @@ _ALPHA = (
     "mcintosh_e", "menhinick", "osd", "pielou_e", "renyi", "robbins", "shannon", "simpson", "simpson_e", "singles",
     "sobs", "strong", "tsallis", "gini_index",
 )  # fmt: skip
-_COMPOSITION = ("closure", "clr", "clr_inv", "alr", "ilr", "centralize", "multi_replace")
 
 FUNCTIONS: dict[tuple[str, str], Draw] = {
     ("Bio.SeqUtils", "gc_fraction"): _one(_dna),
@@ -101,23 +79,13 @@ FUNCTIONS: dict[tuple[str, str], Draw] = {
     ("Bio.SeqUtils", "nt_search"): _motif,
     ("Bio.SeqUtils", "seq3"): _one(_protein),
     ("Bio.SeqUtils", "seq1"): _three_letter,
-    ("Bio.SeqUtils", "molecular_weight"): _molecule,
-    ("Bio.SeqUtils", "six_frame_translations"): _one(_dna),
-    ("Bio.SeqUtils.MeltingTemp", "Tm_Wallace"): _one(_dna),
-    ("Bio.SeqUtils.MeltingTemp", "Tm_GC"): _one(_dna),
-    ("Bio.SeqUtils.MeltingTemp", "Tm_NN"): _one(_dna),
-    ("Bio.SeqUtils.MeltingTemp", "salt_correction"): _salts,
     ("Bio.SeqUtils.MeltingTemp", "chem_correction"): _chemicals,
     ("Bio.SeqUtils.CheckSum", "crc64"): _one(_protein),
     ("Bio.SeqUtils.CheckSum", "gcg"): _one(_protein),
     ("Bio.SeqUtils.CheckSum", "seguid"): _one(_protein),
     ("Bio.SeqUtils.lcc", "lcc_simp"): _one(_dna),
     ("Bio.SeqUtils.lcc", "lcc_mult"): _with_window,
-    ("Bio.Seq", "translate"): _one(_dna),
-    ("Bio.Seq", "reverse_complement"): _one(_dna),
-    ("Bio.Seq", "transcribe"): _one(_dna),
     **{("skbio.diversity.alpha", name): _counts for name in _ALPHA},
-    **{("skbio.stats.composition", name): _composition for name in _COMPOSITION},
 }
 """Module and name of every function, and how its arguments are drawn."""
 
@@ -145,7 +113,7 @@ def holes() -> tuple[tuple[Hole, ...], dict[str, str]]:
         DataError: Biopython or scikit-bio is not installed.
     """
     versions = [_version(name) for name in ("biopython", "scikit-bio")]
-    cache = cache_folder() / "data" / "biocoder" / ("_".join(versions) + "-2.json")
+    cache = cache_folder() / "data" / "biocoder" / ("_".join(versions) + "-3.json")
     if not cache.exists():
         found, refused = _build(dict(zip(("Bio", "skbio"), versions, strict=True)))
         cache.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,10 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from copilot.envs.sandboxes.layout import PACKAGES
+
+_KNOWN = {*sys.stdlib_module_names, *PACKAGES}
+
 
 class NotSliceable(ValueError):
     """The function cannot stand alone; the message says why."""
@@ -87,6 +91,7 @@ def _add(name: str, value: Any, home: ModuleType, part: Slice) -> None:
         part.imports["SimpleNamespace"] = "from types import SimpleNamespace"
         part.constants[name] = f"{name} = SimpleNamespace()"
     elif isinstance(value, ModuleType):
+        _check_known(value.__name__)
         part.imports[name] = f"import {value.__name__} as {name}"
     elif isinstance(value, FunctionType | type) and value.__module__.split(".")[0] == part.package:
         _add_definition(name, inspect.unwrap(value), part)
@@ -95,9 +100,16 @@ def _add(name: str, value: Any, home: ModuleType, part: Slice) -> None:
     elif isinstance(value, bytes | str | int | float | bool | None | tuple | list | dict | set | frozenset):
         part.constants[name] = f"{name} = {_literal(name, value)}"
     elif getattr(value, "__module__", None) and hasattr(value, "__name__"):
+        _check_known(value.__module__)
         part.imports[name] = f"from {value.__module__} import {value.__name__} as {name}"
     else:
         raise NotSliceable(f"{name} is a {type(value).__name__}")
+
+
+def _check_known(module: str) -> None:
+    """Refuse modules that no sandbox has."""
+    if module.split(".")[0] not in _KNOWN:
+        raise NotSliceable(f"it imports {module}")
 
 
 def _add_definition(name: str, value: Any, part: Slice) -> None:
