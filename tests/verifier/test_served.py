@@ -54,7 +54,7 @@ def test_served_scores_equal_those_in_process(
     served = logits(weights, CONFIG.model_copy(update={"url": server.url}), new, tmp_path)
     inside = logits(weights, TransformersConfig(dtype="float32"), new, tmp_path)
     assert served == pytest.approx(inside, abs=2e-2)
-    assert max(inside) - min(inside) > 0.5
+    assert max(inside) - min(inside) > 0.2
 
 
 def test_a_choice_is_a_distribution_over_the_tokens_named(server: VllmServer, tiny: Path, tmp_path: Path) -> None:
