@@ -51,6 +51,43 @@ def quickstart() -> str:
     )
 
 
+def verifier() -> str:
+    """Best@K by selector, ranking and calibration by part, of ``results/verifier.json``."""
+    record = json.loads((ROOT / "results" / "verifier.json").read_text(encoding="utf-8"))
+    whole = record["rows"][0]
+    k = max(map(int, record["curves"]["pass"]))
+    chosen = [
+        [
+            name,
+            _percent(row["best_at_k"]),
+            _percent(row["minus_majority"]),
+            _percent(row["headroom_captured"]) if row["headroom_captured"] else "none",
+        ]
+        for name, row in whole["selectors"].items()
+    ]
+    chosen.insert(0, ["Pass@1", _percent(whole["pass_at_1"]), "", ""])
+    chosen.append([f"Pass@{k}", _percent(whole["pass_at_k"]), "", "100 %"])
+    parts = [
+        [
+            row["part"].replace("_", " "),
+            str(row["mixed_tasks"]),
+            f"{100 * row['base_rate']:.1f} %",
+            f"{row['within_task_auc']['value']:.3f}",
+            f"{row['auprc']:.3f}",
+            f"{row['ece']:.3f}",
+        ]
+        for row in record["rows"]
+        if row["mixed_tasks"]
+    ]
+    return "\n\n".join(
+        [
+            markdown_table(["chosen by", f"one of {k}", "minus majority", "headroom captured"], chosen),
+            markdown_table(["tasks", "mixed", "attempts right", "AUC within task", "AUPRC", "ECE"], parts),
+            origin_line(record),
+        ]
+    )
+
+
 def benchmark(name: str) -> str:
     """The summary of ``benchmarks/results/NAME.json``."""
     record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -72,6 +109,8 @@ def main() -> None:
     blocks = {}
     if (ROOT / "results" / "quickstart.json").exists():
         blocks["quickstart"] = quickstart()
+    if (ROOT / "results" / "verifier.json").exists():
+        blocks["verifier"] = verifier()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         blocks[path.stem] = benchmark(path.stem)
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
@@ -81,6 +120,10 @@ def main() -> None:
 
 def _rate(rate: dict[str, Any]) -> str:
     return f"{rate['rate']:.1f} % [{rate['low']:.1f}, {rate['high']:.1f}]"
+
+
+def _percent(interval: dict[str, float]) -> str:
+    return f"{100 * interval['value']:.1f} % [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
 
 
 def _interval(summary: dict[str, float], key: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from copilot.report.blocks import markdown_table
 from copilot.report.tables import Cell, Table
 
 
@@ -12,13 +13,10 @@ def markdown(title: str, subtitle: str, tables: Iterable[Table]) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    lines = [_line(table.head), _line(["---"] * len(table.head)), *(_line(map(_cell, row)) for row in table.rows)]
-    return [f"## {table.title}", table.note, "\n".join(lines)]
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    return [f"## {table.title}", table.note, markdown_table(table.head, rows)]
 
 
 def _cell(cell: Cell) -> str:
-    return f"**{cell.text}**" if cell.tone else cell.text
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    text = cell.text.replace("|", "\\|")
+    return f"**{text}**" if cell.tone else text
