@@ -77,8 +77,8 @@ def _labs(rng: random.Random) -> list[tuple[str, float, float, datetime, int]]:
     """Code, range, moment and decimals of each value."""
     drawn = [("GLU", 62.0, 320.0, _ago(rng, 1), 0) for _ in range(rng.choice((0, 1, 3, 4, 6)))]
     drawn += [("GLU", 62.0, 320.0, _ago(rng, 40), 0) for _ in range(rng.randint(0, 4))]
-    drawn += [("MG", 0.7, 2.4, _ago(rng, 1), 1) for _ in range(rng.choice((0, 1, 1, 2)))]
-    drawn += [("MG", 0.7, 2.4, _ago(rng, 30), 1) for _ in range(rng.randint(0, 2))]
+    drawn += [("MG", 0.7, 2.4, _ago(rng, 1), 2) for _ in range(rng.choice((0, 1, 1, 2)))]
+    drawn += [("MG", 0.7, 2.4, _ago(rng, 30), 2) for _ in range(rng.randint(0, 2))]
     drawn += [("K", 2.6, 5.4, _ago(rng, 20), 1) for _ in range(rng.randint(1, 4))]
     drawn += [("A1C", 4.8, 12.5, _ago(rng, 900), 1) for _ in range(rng.choice((0, 1, 2, 3)))]
     return drawn

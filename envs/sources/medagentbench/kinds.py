@@ -56,7 +56,7 @@ def _within_a_day(values: list[tuple[datetime, float]]) -> list[float]:
 
 def _real(value: float | None) -> RealAnswer | UnanswerableAnswer:
     """A level, or the word for there being none."""
-    return UnanswerableAnswer() if value is None else RealAnswer(value=value, abs_tol=0.01, rel_tol=0.0)
+    return UnanswerableAnswer() if value is None else RealAnswer(value=value, abs_tol=0.005, rel_tol=0.0)
 
 
 def _fetch(patient: str, code: str) -> str:
