@@ -210,10 +210,11 @@ def process_once(command: list[str]) -> float:
 
 def bwrap_command() -> list[str]:
     """bwrap with every namespace, the interpreter and the system read-only."""
-    binds = [path for path in ("/usr", "/bin", "/lib", "/lib64", sys.base_prefix, sys.prefix) if Path(path).exists()]
+    wanted = ("/usr", "/bin", "/lib", "/lib64", sys.base_prefix, sys.prefix, *filter(None, sys.path))
+    binds = [path for path in dict.fromkeys(wanted) if Path(path).exists()]
     shown = [part for path in binds for part in ("--ro-bind", path, path)]
-    return ["bwrap", "--unshare-all", "--die-with-parent", "--clearenv", *shown, "--proc", "/proc", "--dev", "/dev",
-            "--tmpfs", "/tmp", sys.executable]  # fmt: skip
+    return ["bwrap", "--unshare-all", "--die-with-parent", "--clearenv", "--tmpfs", "/tmp", *shown, "--proc", "/proc",
+            "--dev", "/dev", sys.executable]  # fmt: skip
 
 
 def docker_command() -> list[str]:
