@@ -23,7 +23,6 @@ from _common import RESULTS, write_result
 from rich.progress import Progress
 
 from copilot.envs.sandboxes import DockerConfig, SandboxBackend, SandboxConfig, SandboxLimits, SandboxSpec, make_backend
-from copilot.envs.sandboxes.cgroups import ROOT
 from copilot.errors import InfrastructureError
 
 LIMITS = SandboxLimits(cell_seconds=20, memory_mb=128, processes=32, disk_mb=8, output_chars=2000)
@@ -69,7 +68,7 @@ async def episode(backend: SandboxBackend, number: int) -> tuple[str, bool]:
 
 
 def census() -> dict[str, Any]:
-    """What could be left behind: processes, mounts, descriptors of this process, folders, cgroups, containers."""
+    """What could be left behind: processes, mounts, descriptors of this process, folders, containers."""
     processes = 0
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -80,7 +79,6 @@ def census() -> dict[str, Any]:
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "files": len(list(Path(tempfile.gettempdir()).glob("sandbox-*"))),
-        "cgroups": len(list(ROOT.glob("**/med-copilot-*"))),
         "containers": _containers(),
     }
 

@@ -58,8 +58,8 @@ class Connection:
         except BlockingIOError:
             return 0
 
-    async def send_with_descriptors(self, frame: Frame, fds: list[int]) -> None:
-        """Send a small frame with file descriptors.
+    async def send_with_descriptor(self, frame: Frame, fd: int) -> None:
+        """Send a small frame with a file descriptor.
 
         Raises:
             OSError: The link is gone.
@@ -70,7 +70,7 @@ class Connection:
                 raise BrokenPipeError("the link is closed")
             if not self._outgoing:
                 try:
-                    sent = socket.send_fds(self._sock, [data], fds)
+                    sent = socket.send_fds(self._sock, [data], [fd])
                 except BlockingIOError:
                     sent = 0
                 if sent:

@@ -7,7 +7,6 @@ one end of a socket pair and is answered by the new episode itself. The level is
 import asyncio
 import hashlib
 import itertools
-import os
 import socket
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from copilot.envs.sandboxes.base import (
     SandboxConfig,
     SandboxSpec,
 )
-from copilot.envs.sandboxes.cgroups import Cgroups
 from copilot.envs.sandboxes.connection import Connection
 from copilot.envs.sandboxes.inside.frames import Frame
 from copilot.envs.sandboxes.probe import observe
@@ -61,7 +59,6 @@ class Backend(SandboxBackend):
         self._names = itertools.count(1)
         self._failure = ""
         self._slots = make_slots(config.slots)
-        self._cgroups = Cgroups(config.limits.memory_mb << 20)
 
     @property
     def process_id(self) -> int:
@@ -70,14 +67,13 @@ class Backend(SandboxBackend):
 
     async def start(self) -> Isolation:
         """Launch, preload, open a probe episode and report what it could see and do."""
-        memory = self._cgroups.start()
         try:
             await self._launch(layout.plan())
         except SandboxError:
             if LEVELS.index(self.config.require) > LEVELS.index("limits"):
                 raise
             await self._launch_without_namespaces()
-        isolation = await observe(self, memory=memory)
+        isolation = await observe(self)
         if LEVELS.index(isolation.level) < LEVELS.index(self.config.require):
             await self.close()
             raise SandboxError(
@@ -191,7 +187,7 @@ class Backend(SandboxBackend):
             "files": files,
         }
         try:
-            await self._spawn(self._zygote, name, request, theirs.fileno())
+            await self._zygote.send_with_descriptor(request, theirs.fileno())
             await session.ready()
         except BaseException:
             await session.close()
@@ -199,14 +195,6 @@ class Backend(SandboxBackend):
         finally:
             theirs.close()
         return session
-
-    async def _spawn(self, zygote: Connection, name: int, request: Frame, sock: int) -> None:
-        cgroup = self._cgroups.enter(str(name))
-        try:
-            await zygote.send_with_descriptors(request, [sock, cgroup] if cgroup >= 0 else [sock])
-        finally:
-            if cgroup >= 0:
-                os.close(cgroup)
 
     def _killer(self, name: int, link: Connection) -> Callable[[], Awaitable[None]]:
         async def kill() -> None:
@@ -216,7 +204,6 @@ class Backend(SandboxBackend):
             if ended is not None and self._zygote is not None and not self._failure:
                 self._zygote.send({"op": "kill", "id": name})
                 await asyncio.wait([ended], timeout=_PATIENCE)
-                self._cgroups.leave(str(name))
 
         return kill
 
@@ -247,7 +234,6 @@ class Backend(SandboxBackend):
         if self._process is not None:
             await asyncio.to_thread(_end, self._process)
             self._process = None
-        self._cgroups.close()
         if self._log is not None:
             self._log.close()
             self._log = None

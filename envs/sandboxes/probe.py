@@ -40,18 +40,10 @@ report = {
 """
 
 
-async def observe(backend: SandboxBackend, *, container: bool = False, memory: str = "") -> Isolation:
-    """Open an episode, look around in it, and say what was found.
-
-    Args:
-        backend: A started backend.
-        container: Whether it runs in one.
-        memory: What holds the episode's memory as a whole, as seen from outside.
-    """
+async def observe(backend: SandboxBackend, *, container: bool = False) -> Isolation:
+    """Open an episode, look around in it, and say what was found; ``container``: whether it runs in one."""
     async with await backend.open(SandboxSpec()) as sandbox:
-        found = judge("docker" if container else "local", await _report(sandbox))
-    held = {"memory": f"{found.properties['memory']}, {memory}"} if memory else {}
-    return found.evolve(properties={**found.properties, **held})
+        return judge("docker" if container else "local", await _report(sandbox))
 
 
 async def _report(sandbox: Sandbox) -> dict[str, Any]:

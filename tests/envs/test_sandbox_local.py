@@ -3,8 +3,6 @@
 import asyncio
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from copilot.envs.sandboxes import (
     SandboxSpec,
     make_backend,
 )
-from copilot.envs.sandboxes.cgroups import Cgroups
 from copilot.envs.sandboxes.inside.processes import Family
 from copilot.errors import InfrastructureError, SandboxError
 
@@ -339,30 +336,6 @@ def _command_line(pid: str) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return ""
-
-
-def test_an_episode_is_held_by_a_cgroup_where_one_can_be_made(run: Run) -> None:
-    cgroups = Cgroups(LIMITS.memory_mb << 20)
-    found = cgroups.start()
-    if not found.startswith("cgroup of"):
-        pytest.skip(found)
-    assert int(found.split()[2]) == cgroups.limit
-    procs = cgroups.enter("a")
-    folder = Path(os.readlink(f"/proc/self/fd/{procs}")).parent
-    os.close(procs)
-    child = subprocess.Popen([sys.executable, "-c", HOG, str(folder)], stdin=subprocess.PIPE)
-    child.communicate(b"go")
-    cgroups.close()
-    assert child.returncode == -9
-    assert not folder.parent.exists()
-
-
-HOG = """
-import sys
-open(sys.argv[1] + "/cgroup.procs", "w").write("0")
-sys.stdin.read()
-kept = [bytearray(b"x") * (1 << 20) for _ in range(1 << 10)]
-"""
 
 
 def test_no_process_is_told_from_one(run: Run) -> None:

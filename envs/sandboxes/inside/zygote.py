@@ -83,12 +83,12 @@ class Zygote:
                 return
 
     def _request(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self.host, 65536, 2)
+        data, fds, _, _ = socket.recv_fds(self.host, 65536, 1)
         if not data:
             return False
         for frame in self.incoming.feed(data):
             if frame["op"] == "spawn":
-                self._spawn(frame, *fds)
+                self._spawn(frame, fds.pop())
             elif frame["op"] == "kill" and frame["id"] in self.children.values():
                 os.kill(next(pid for pid, name in self.children.items() if name == frame["id"]), signal.SIGKILL)
         return True
@@ -125,17 +125,13 @@ class Zygote:
             if episode is not None:
                 self._send({"op": "ended", "id": episode, "code": os.waitstatus_to_exitcode(status)})
 
-    def _spawn(self, request: frames.Frame, sock: int, cgroup: int | None = None) -> None:
+    def _spawn(self, request: frames.Frame, sock: int) -> None:
         pid = syscalls.clone(self.config["clone_flags"])
         if pid:
-            for fd in filter(None, (sock, cgroup)):
-                os.close(fd)
+            os.close(sock)
             self.children[pid] = request["id"]
             return
         try:
-            if cgroup is not None:
-                os.write(cgroup, b"0")  # this process, under the rights of who opened it
-                os.close(cgroup)
             self._become_supervisor(request, sock)
         except BaseException as error:
             frames.write_frame(sock, {"op": "failed", "message": f"{type(error).__name__}: {error}"})
