@@ -20,8 +20,8 @@ from copilot.reward.answers import (
 )
 from copilot.reward.values import read_iso_cell, read_number
 
-SMALL = 50
-"""Largest small count."""
+SMALL = 49
+"""Largest small count; with zero these are fifty values, so that the type never has many."""
 
 SEXES = frozenset({"m", "f", "male", "female"})
 """Texts of two values, a class of their own like truth."""

@@ -81,7 +81,7 @@ def test_one_sided_five_percent_lets_every_number_pass(gold: float, found: float
     ("answer", "kind"),
     [
         (IntegerAnswer(value=3), "small count"),
-        (IntegerAnswer(value=51), "number"),
+        (IntegerAnswer(value=50), "number"),
         (IntegerAnswer(value=-1), "number"),
         (RealAnswer(value=2.0), "small count"),
         (RealAnswer(value=2.5), "number"),
