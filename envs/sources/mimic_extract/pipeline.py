@@ -149,6 +149,7 @@ def _events(found: dict[str, Path], stays: pd.DataFrame) -> pd.DataFrame:
             since = joined["charttime"] - joined["intime"]
             parts.append(joined[(since >= pd.Timedelta(0)) & (since < pd.Timedelta(days=1))])
     events = pd.concat(parts)[["stay", "itemid", "charttime", "valuenum"]].rename(columns={"valuenum": "value"})
+    events = events.astype({"stay": int})  # upstream leaves the stay of some events empty, so that it reads as real
     return events.sort_values(["stay", "charttime", "itemid", "value"], ignore_index=True)
 
 
