@@ -112,6 +112,16 @@ class Policy(ABC):
         """Forget an adapter."""
         raise NotImplementedError(f"{type(self).__name__} does not serve adapters")
 
+    async def load_weights(self, path: str) -> None:
+        """Replace the full weights by those in folder ``path``; the caller sees to it that nothing is being sampled."""
+        raise NotImplementedError(f"{type(self).__name__} does not take full weights while it serves")
+
+    async def sleep(self) -> None:  # noqa: B027 (most engines have nothing to give back)
+        """Give the device's memory back until :meth:`wake`, where the engine can; nothing is being sampled."""
+
+    async def wake(self) -> None:  # noqa: B027
+        """Be ready to sample again."""
+
     @abstractmethod
     async def close(self) -> None:
         """Release everything; idempotent."""

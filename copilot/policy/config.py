@@ -35,6 +35,8 @@ class VllmConfig(StrictModel):
     """Largest adapter rank served; 0: no adapters."""
     max_loras: int = Field(default=2, ge=1)
     """Adapters decoded together in one batch."""
+    sleep_mode: bool = False
+    """Give the device's memory back while a trainer on the same GPU trains (CUDA only; a server of the stage's own)."""
 
 
 class TransformersConfig(StrictModel):

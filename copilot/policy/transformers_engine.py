@@ -109,6 +109,10 @@ class TransformersPolicy(Policy):
         del self._adapters[name]
         await self._call(lambda: self._unload_adapter(name))
 
+    async def load_weights(self, path: str) -> None:
+        """Replace the full weights; see :meth:`Policy.load_weights`."""
+        await self._call(lambda: self._load_weights(path))
+
     async def close(self) -> None:
         """Stop the worker and free the model; see :meth:`Policy.close`."""
         if self._thread is not None:
@@ -264,7 +268,17 @@ class TransformersPolicy(Policy):
 
     def _unload_adapter(self, name: str) -> None:
         self._prefixes.forget(name)
-        self._peft.delete_adapter(name)
+        if list(self._peft.peft_config) == [name]:  # PEFT does not go on without any
+            self._model, self._peft = self._peft.unload(), None
+        else:
+            self._peft.delete_adapter(name)
+
+    def _load_weights(self, path: str) -> None:
+        from transformers import AutoModelForCausalLM
+
+        fresh = AutoModelForCausalLM.from_pretrained(path, dtype=self._model.dtype, use_safetensors=True)
+        self._model.load_state_dict(fresh.state_dict())
+        self._prefixes.forget(None)
 
     def _probe(self, adapter: str | None) -> "torch.Tensor":
         import torch

@@ -149,6 +149,16 @@ class VllmPolicy(Policy):
         served = self._adapters.pop(name)
         await self._manage("/v1/unload_lora_adapter", {"lora_name": served}, name)
 
+    async def sleep(self) -> None:
+        """Weights to host memory, cache dropped, with ``sleep_mode``; see :meth:`Policy.sleep`."""
+        if self._config.sleep_mode:
+            await self._manage("/sleep?level=1", {}, "policy.sleep_mode")
+
+    async def wake(self) -> None:
+        """Weights back on the device; see :meth:`Policy.wake`."""
+        if self._config.sleep_mode:
+            await self._manage("/wake_up", {}, "policy.sleep_mode")
+
     async def close(self) -> None:
         """Stop the server if it is ours; see :meth:`Policy.close`."""
         if self._client is not None:

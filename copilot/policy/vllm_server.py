@@ -147,6 +147,7 @@ class VllmServer:
             ["--enforce-eager"] if (config.enforce_eager if config.enforce_eager is not None else self._cpu) else []
         )
         flags += ["--enable-lora"] if config.max_lora_rank else []
+        flags += ["--enable-sleep-mode"] if config.sleep_mode else []
         pairs = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *pairs, *flags]
 
@@ -168,6 +169,8 @@ class VllmServer:
         clean["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"] = "3600"
         clean["VLLM_ENGINE_READY_TIMEOUT_S"] = str(math.ceil(self._config.start_timeout))
         clean["PYTHONUNBUFFERED"] = "1"
+        if self._config.sleep_mode:
+            clean["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
         if self._cpu:

@@ -1,0 +1,106 @@
+"""A policy whose weights change while it serves: every turn is sampled by exactly one version, and says which.
+
+A new adapter is loaded beside the old one; turns that begin from then on use it, turns under way finish with the one
+they began with, and an old one is unloaded when its last turn is done. Every version is served under a name of its
+own, so the engine's prefix cache never mixes two. Full weights have no room beside each other: turns under way are
+waited for, new ones wait, and the engine forgets its prefixes.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from copilot.policy.adapters import is_without_effect
+from copilot.policy.base import Generation, GenerationRequest, Policy
+
+_POLL = 0.01
+
+
+class VersionedPolicy(Policy):
+    """Wraps an engine.
+
+    Args:
+        engine: Serves adapters, or takes full weights; not started yet.
+    """
+
+    def __init__(self, engine: Policy) -> None:
+        self._engine = engine
+        self._served: dict[int, str | None] = {}
+        self._in_flight: Counter[int] = Counter()
+        self._open = asyncio.Event()
+        self._asleep = False
+        self.version = 0
+        """The one that new turns use."""
+
+    async def start(self) -> None:
+        """Start the engine; it serves nothing until :meth:`publish`."""
+        await self._engine.start()
+        self.tokenizer, self.context_length = self._engine.tokenizer, self._engine.context_length
+        self.label = self._engine.label
+
+    async def publish(self, version: int, folder: str) -> None:
+        """Serve what is in ``folder``, an adapter or full weights, as ``version`` from now on.
+
+        An adapter that changes nothing yet (a new one) is served as the base model.
+
+        Raises:
+            ModelError, ServerError: The engine did not take it.
+        """
+        if (Path(folder) / "adapter_model.safetensors").is_file():
+            name = None if is_without_effect(Path(folder)) else f"v{version}"
+            if name is not None:
+                await self._engine.load_adapter(name, folder)
+            self._served[version] = name
+        else:
+            await self._drain()
+            await self._engine.load_weights(folder)
+            self._served = {version: None}
+        self.version = version
+        self._open.set()
+        await self._retire()
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Sample one turn with the newest version; ``policy_version`` ends in ``@vN``."""
+        await self._open.wait()
+        version = self.version
+        self._in_flight[version] += 1
+        try:
+            generation = await self._engine.generate(replace(request, adapter=self._served[version]))
+        finally:
+            self._in_flight[version] -= 1
+            await self._retire()
+        return replace(generation, policy_version=f"{self.label}@v{version}")
+
+    async def sleep(self) -> None:
+        """Let turns under way end, hold new ones back, and have the engine give its device back."""
+        await self._drain()
+        await self._engine.sleep()
+        self._asleep = True
+
+    async def wake(self) -> None:
+        """Go on, when asleep."""
+        if self._asleep:
+            await self._engine.wake()
+            self._asleep = False
+            self._open.set()
+
+    async def _drain(self) -> None:
+        self._open.clear()
+        while self._in_flight.total():
+            await asyncio.sleep(_POLL)
+
+    @property
+    def loaded(self) -> list[int]:
+        """Versions the engine holds."""
+        return sorted(self._served)
+
+    async def close(self) -> None:
+        """Close the engine."""
+        await self._engine.close()
+
+    async def _retire(self) -> None:
+        for version in [v for v in self._served if v != self.version and not self._in_flight[v]]:
+            name = self._served.pop(version)
+            if name is not None:
+                await self._engine.unload_adapter(name)
