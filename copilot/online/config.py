@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from copilot.config import StrictModel
 from copilot.policy.config import TransformersConfig, VllmConfig
+from copilot.reward.terms import get_term
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection
 from copilot.stages.base import StageConfig
@@ -155,13 +156,23 @@ class OnlineStage(StageConfig, TaskSelection):
     """How weights are moved."""
 
     @model_validator(mode="after")
-    def _importance(self) -> Self:
+    def _sound(self) -> Self:
+        for name in self.rewards:
+            get_term(name)
         if self.rollout.sampling.temperature <= 0:
             raise ValueError("rollout.sampling.temperature: greedy episodes of a task are all the same; set it above 0")
         if self.rollout.sampling.top_p < 1:
             raise ValueError(
                 "rollout.sampling.top_p: outside the nucleus tokens have no importance weight; set it to 1"
             )
+        if self.dynamic_sampling.enabled and self.group_size < 2:
+            raise ValueError("dynamic_sampling: a group of one has no variance; turn it off, or raise group_size")
+        if self.training.method == "full" and isinstance(self.policy, VllmConfig):
+            raise ValueError("training.method full: vLLM is sent adapters only; use lora, or policy.type: transformers")
+        if isinstance(self.policy, VllmConfig) and self.policy.sleep_mode and self.staleness.bound:
+            raise ValueError("policy.sleep_mode: an overlapped server never sleeps; set staleness.bound: 0")
+        if self.training.deepspeed:
+            raise ValueError("training.deepspeed: the online loop sums gradients itself; leave it out")
         if self.staleness.past_bound == "correct" and self.loss.correction.kind == "none":
             raise ValueError("staleness.past_bound 'correct' needs loss.correction")
         return self

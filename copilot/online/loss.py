@@ -104,4 +104,4 @@ def value_loss(
         clipped_N = bounded_errors_N > errors_N
         errors_N = torch.maximum(errors_N, bounded_errors_N)
     loss = 0.5 * (weights_N * errors_N).sum()
-    return LossOutput(loss, {"value_clip": clipped_N.sum().float()})
+    return LossOutput(loss, {"value_clip": (weights_N * clipped_N).sum().detach().float()})

@@ -18,7 +18,7 @@ from copilot.release.info import CheckpointInfo
 from copilot.rollout.config import RolloutConfig
 from copilot.stages.base import StageConfig
 
-_TRAINING = ("sft", "dpo", "kto")
+_TRAINING = ("sft", "dpo", "kto", "grpo", "ppo")
 _PRIVATE = ("platform", "recipe_file", "processes")
 
 

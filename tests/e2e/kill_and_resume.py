@@ -4,6 +4,7 @@
 
 Kept through all kills: what a finished stage wrote, and every whole trajectory line, byte by byte. At the end each
 (task, attempt) is there exactly once, and training has the per-step losses of an undisturbed run on the same rows.
+With ``--recipe recipes/smoke_online.yaml``: every step of the online stages is there once, and no group is half played.
 """
 
 import argparse
@@ -213,7 +214,8 @@ def state_of(runs: Runs, stage: str) -> str:
     folder = runs.stage_folder("disturbed", stage)
     if (folder / "done.json").is_file():
         return "done"
-    lines = sum(path.read_bytes().count(b"\n") for path in folder.glob("trajectories/**/*.jsonl"))
+    shards = [*folder.glob("trajectories/**/*.jsonl"), *folder.glob("rollouts/*.jsonl")]
+    lines = sum(path.read_bytes().count(b"\n") for path in shards)
     losses = sum(path.read_bytes().count(b"\n") for path in folder.glob("losses.jsonl"))
     return f"{lines} trajectories" if lines else f"{losses} losses" if losses else "nothing yet"
 
@@ -224,7 +226,7 @@ def check_kept(kept: dict[Path, bytes], run: Path, verdict: Verdict) -> None:
         now = path.read_bytes() if path.is_file() else b""
         if not (now.startswith(content) if path.suffix == ".jsonl" else now == content):
             verdict.problems.append(f"{path.relative_to(run)} changed after it was finished")
-    for path in run.glob("*/trajectories/**/*.jsonl"):
+    for path in [*run.glob("*/trajectories/**/*.jsonl"), *run.glob("*/rollouts/*.jsonl")]:
         content = path.read_bytes()
         kept[path] = content[: content.rfind(b"\n") + 1]
     for done in run.glob("*/done.json"):
@@ -239,7 +241,11 @@ def judge(runs: Runs, verdict: Verdict, stages: list[str]) -> None:
         wanted, found = episodes(runs, "undisturbed", stage), episodes(runs, "disturbed", stage)
         same = found.keys() == wanted.keys() and set(found.values()) == {1}
         verdict.check(f"{stage}: each (task, attempt) exactly once", f"{sum(found.values())} of {len(wanted)}", same)
+    for stage in (s for s, kind in kinds.items() if kind in ("grpo", "ppo")):
+        judge_online(runs, verdict, stage)
     training = [s for s, kind in kinds.items() if kind in ("sft", "dpo", "kto")]
+    if not training:
+        return
     shutil.copytree(runs.output / "disturbed", runs.output / "control")
     for stage in training:
         shutil.rmtree(runs.stage_folder("control", stage))
@@ -249,6 +255,30 @@ def judge(runs: Runs, verdict: Verdict, stages: list[str]) -> None:
         apart = max((abs(a - b) for a, b in zip(disturbed, control, strict=False)), default=1.0)
         ok = len(disturbed) == len(control) and apart <= LOSS_TOLERANCE
         verdict.check(f"{stage}: per-step losses", f"{len(disturbed)} of {len(control)} steps, {apart:.1e} apart", ok)
+
+
+def judge_online(runs: Runs, verdict: Verdict, stage: str) -> None:
+    """Every step once and in order, every attempt once, every group whole."""
+    steps = [record["step"] for record in lines_of(runs.stage_folder("disturbed", stage) / "steps.jsonl")]
+    wanted = len(lines_of(runs.stage_folder("undisturbed", stage) / "steps.jsonl"))
+    verdict.check(f"{stage}: every step once", f"{len(steps)} of {wanted}", steps == list(range(1, wanted + 1)))
+    config = json.loads((runs.stage_folder("disturbed", stage) / "stage.json").read_text())["config"]
+    shards = (runs.stage_folder("disturbed", stage) / "rollouts").glob("*.jsonl")
+    played = Counter(line["attempt"] for shard in shards for line in lines_of(shard))
+    used = steps_cursor(runs, stage)
+    whole = all(played[attempt] == 1 for attempt in range(used * config["group_size"]))
+    verdict.check(f"{stage}: each attempt of each used group exactly once", f"{used} groups", whole)
+
+
+def steps_cursor(runs: Runs, stage: str) -> int:
+    """Groups that the stage's steps have used, refilled and refused ones included."""
+    records = lines_of(runs.stage_folder("disturbed", stage) / "steps.jsonl")
+    return sum(int(r["groups"] + r["groups_flat"] + r["groups_stale"]) for r in records)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """A file's JSON lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def kind_of(runs: Runs, stage: str) -> str:

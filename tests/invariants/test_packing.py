@@ -12,7 +12,7 @@ from copilot.online.packing import build_pack, bundles, make_packs
 from copilot.online.rows import TrainRow
 from copilot.online.scoring import hidden_states, score
 
-from .conftest import make_row, make_rows
+from .uneven import make_row, make_rows
 
 CPU = torch.device("cpu")
 

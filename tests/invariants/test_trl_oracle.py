@@ -21,7 +21,7 @@ from copilot.online.packing import make_packs
 from copilot.online.rows import TrainRow
 from copilot.online.scoring import score
 
-from .conftest import make_rows
+from .uneven import make_rows
 
 CPU = torch.device("cpu")
 LOW, HIGH, DELTA, BETA, CAP = 0.2, 0.28, 1.4, 0.05, 2.0

@@ -1,0 +1,90 @@
+"""Which task a group is played on: passes through all tasks, mixed with draws by difficulty.
+
+A task the policy solves half the time teaches most: its weight is ``p (1 - p)`` of its running success rate, with 1/2
+for tasks not seen yet. Draws are a function of seed and index; each is on disk before it is played, so a killed run
+plays the same tasks again, long ones included.
+"""
+
+import json
+import os
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from copilot.online.config import CurriculumSettings
+from copilot.rollout.seeds import derive
+
+_FLOOR = 0.01
+
+
+class Curriculum:
+    """Deals tasks.
+
+    Args:
+        task_ids: All tasks, in a stable order.
+        settings: The mixture.
+        seed: The run's seed.
+        file: Where draws are recorded; earlier draws there are kept.
+    """
+
+    def __init__(self, task_ids: Sequence[str], settings: CurriculumSettings, *, seed: int, file: Path) -> None:
+        self._ids, self._settings, self._seed, self._file = list(task_ids), settings, seed, file
+        self._rates: dict[str, float] = {}
+        self.dealt: list[str] = []
+        """Task of each index dealt so far."""
+        self._passed = 0
+        self._read()
+
+    def deal(self, until: int) -> list[str]:
+        """Deal every index below ``until``; returns the tasks of the new ones."""
+        before = len(self.dealt)
+        lines = []
+        while len(self.dealt) < until:
+            chooser = random.Random(derive(self._seed, "deal", len(self.dealt)))
+            by_difficulty = chooser.random() < self._settings.weight
+            task = self._by_difficulty(chooser) if by_difficulty else self._next()
+            self._passed += not by_difficulty
+            self.dealt.append(task)
+            lines.append(json.dumps({"task": task, "by_difficulty": by_difficulty}) + "\n")
+        if lines:
+            with open(self._file, "a", encoding="utf-8") as file:
+                file.write("".join(lines))
+                file.flush()
+                os.fsync(file.fileno())
+        return self.dealt[before:]
+
+    def learn(self, rates: Mapping[str, float]) -> None:
+        """Take note of success rates of groups just finished, by task."""
+        for task, rate in rates.items():
+            known = self._rates.get(task, rate)
+            self._rates[task] = known + self._settings.memory * (rate - known)
+
+    def state(self) -> dict[str, float]:
+        """What :meth:`restore` takes back."""
+        return dict(self._rates)
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """The running rates as they were."""
+        self._rates = dict(state)
+
+    def _by_difficulty(self, chooser: random.Random) -> str:
+        rates = [self._rates.get(task, 0.5) for task in self._ids]
+        return chooser.choices(self._ids, [max(_FLOOR, rate * (1 - rate)) for rate in rates])[0]
+
+    def _next(self) -> str:
+        epoch, place = divmod(self._passed, len(self._ids))
+        order = list(self._ids)
+        random.Random(derive(self._seed, "pass", epoch)).shuffle(order)
+        return order[place]
+
+    def _read(self) -> None:
+        if not self._file.is_file():
+            return
+        text = self._file.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # a kill can leave half a line
+            self._file.write_text(whole, encoding="utf-8")
+        for line in whole.splitlines():
+            record = json.loads(line)
+            self.dealt.append(record["task"])
+            self._passed += not record["by_difficulty"]

@@ -1,0 +1,116 @@
+"""From a step's episodes to an advantage for every trained token: the one place where GRPO and PPO differ."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from copilot.online.advantages import gae, group_advantages, whiten
+from copilot.online.config import GroupAdvantage, PpoConfig
+from copilot.online.episodes import Episode
+from copilot.online.model import ActorCritic
+from copilot.online.packing import make_packs
+from copilot.online.ranks import Ranks
+from copilot.online.rows import TrainRow
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step is trained on, the same on every rank."""
+
+    episodes: list[Episode]
+    """All episodes of the groups taken; rows carry the episode's and the group's index."""
+    groups: list[int]
+    """Group of each episode, from 0."""
+
+    @property
+    def rows(self) -> list[TrainRow]:
+        """Rows of all episodes, in order."""
+        return [row for episode in self.episodes for row in episode.rows]
+
+
+Estimator = Callable[[Batch, list[TrainRow], ActorCritic, Ranks], Figures]
+"""Sets ``advantages_N`` of this rank's rows (second argument); returns figures of all ranks."""
+
+
+def group_relative(kind: GroupAdvantage) -> Estimator:
+    """Each episode against its siblings; the same for all of its tokens."""
+
+    def estimate(batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks) -> Figures:
+        advantages_E = group_advantages(
+            torch.tensor([episode.reward for episode in batch.episodes]),
+            torch.tensor(batch.groups),
+            torch.tensor([not episode.mask for episode in batch.episodes]),
+            kind=kind,
+        )
+        for row in mine:
+            row.advantages_N = advantages_E[row.episode].repeat(len(row.trained))
+        return {}
+
+    return estimate
+
+
+def with_critic(config: PpoConfig) -> Estimator:
+    """GAE on the critic's values, over each episode's trained tokens joined."""
+
+    def estimate(batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks) -> Figures:
+        _add_values(mine, model, ranks, config.training.forward_tokens)
+        if mine:
+            _add_returns(batch.episodes, mine, config)
+        moments = _moments(mine, ranks)
+        count, mean = max(1.0, moments["count"]), moments["advantage"] / max(1.0, moments["count"])
+        if config.whiten:
+            std = max(0.0, moments["advantage_squared"] / count - mean**2) ** 0.5
+            for row in mine:
+                assert row.advantages_N is not None
+                row.advantages_N = whiten(row.advantages_N, mean=mean, std=std)
+        return_mean = moments["return"] / count
+        variance = moments["return_squared"] / count - return_mean**2
+        explained = 1 - (moments["error_squared"] / count) / variance if variance > 1e-8 else 0.0
+        return {"explained_variance": explained, "value": moments["value"] / count, "return": return_mean}
+
+    return estimate
+
+
+@torch.no_grad()
+def _add_values(mine: list[TrainRow], model: ActorCritic, ranks: Ranks, tokens: int) -> None:
+    model.train(False)
+    for pack in make_packs(mine, tokens=tokens, device=ranks.device):
+        for row, values_N in zip(pack.rows, pack.split(model.values(pack)), strict=True):
+            row.old_values_N = values_N
+
+
+def _add_returns(episodes: Sequence[Episode], mine: list[TrainRow], config: PpoConfig) -> None:
+    """Rows of an episode lie one behind the other; GAE sees them as one sequence."""
+    numbers = {episode: number for number, episode in enumerate(dict.fromkeys(row.episode for row in mine))}
+    lengths = torch.tensor([len(row.trained) for row in mine])
+    episodes_N = torch.tensor([numbers[row.episode] for row in mine]).repeat_interleave(lengths)
+    values_N = torch.cat([row.old_values_N for row in mine if row.old_values_N is not None])
+    rewards_E = torch.tensor([episodes[episode].reward for episode in numbers])
+    advantages_N, returns_N = gae(rewards_E, values_N, episodes_N, gamma=config.gamma, lam=config.lam)
+    sizes = lengths.tolist()
+    for row, advantages, returns in zip(mine, advantages_N.split(sizes), returns_N.split(sizes), strict=True):
+        row.advantages_N, row.returns_N = advantages, returns
+
+
+def _moments(mine: list[TrainRow], ranks: Ranks) -> Figures:
+    """Sums over the tokens of all ranks."""
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(row, name).double() for row in mine]) if mine else torch.zeros(0, dtype=torch.double)
+
+    advantages_N, returns_N, values_N = joined("advantages_N"), joined("returns_N"), joined("old_values_N")
+    return ranks.totals(
+        {
+            "count": float(len(advantages_N)),
+            "advantage": advantages_N.sum().item(),
+            "advantage_squared": (advantages_N**2).sum().item(),
+            "return": returns_N.sum().item(),
+            "return_squared": (returns_N**2).sum().item(),
+            "error_squared": ((returns_N - values_N) ** 2).sum().item(),
+            "value": values_N.sum().item(),
+        }
+    )

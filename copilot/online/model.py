@@ -1,0 +1,298 @@
+"""The policy being trained, its frozen reference and, for PPO, a critic: three sets of weights, one forward each.
+
+With adapters, all three are on one frozen base: ``default`` (the policy, the only one that is ever served),
+``reference`` (a copy as it entered the stage) and ``critic`` with a value head. PEFT's ``set_adapter`` takes the
+gradient from every other adapter; here what is trained stays trainable whatever is active.
+"""
+
+import copy
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from copilot.errors import ModelError
+from copilot.online.packing import Pack
+from copilot.online.scoring import Scored, hidden_states, score
+
+HEAD_FILE = "value_head.safetensors"
+POLICY, REFERENCE, CRITIC = "default", "reference", "critic"
+
+
+class ValueHead(nn.Linear):
+    """From a hidden state to a value, float32; starts at 0."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__(hidden, 1, dtype=torch.float32)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, hidden_NH: Tensor) -> Tensor:
+        """Values ``[N]``."""
+        return super().forward(hidden_NH.float()).squeeze(-1)
+
+    def load(self, folder: Path) -> None:
+        """Take the weights in ``folder``.
+
+        Raises:
+            ModelError: There are none, or they are for another hidden size.
+        """
+        file = folder / HEAD_FILE
+        if not file.is_file():
+            remedy = "name a ppo stage, or leave critic.weights out for a new critic"
+            raise ModelError(f"no {HEAD_FILE} in the critic's folder", where=folder, remedy=remedy)
+        weights = load_file(str(file))
+        if weights["weight"].shape != self.weight.shape:
+            raise _misfit(folder, f"hidden size {weights['weight'].shape[1]}, the base has {self.weight.shape[1]}")
+        self.load_state_dict(weights)
+
+
+class ActorCritic(ABC):
+    """What the update needs of a model, whatever it is made of."""
+
+    head: ValueHead | None = None
+    """The critic's head; ``None``: there is no critic."""
+
+    @abstractmethod
+    def actor_parameters(self) -> dict[str, nn.Parameter]:
+        """The policy's trained parameters, by a stable name."""
+
+    @abstractmethod
+    def critic_parameters(self) -> dict[str, nn.Parameter]:
+        """The critic's, head included; empty without a critic."""
+
+    @abstractmethod
+    def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
+        """Score a pack under the policy."""
+
+    @abstractmethod
+    def refer(self, pack: Pack) -> Tensor:
+        """Log-probabilities under the reference, without gradient."""
+
+    @abstractmethod
+    def values(self, pack: Pack) -> Tensor:
+        """The critic's values before each trained token."""
+
+    @abstractmethod
+    def train(self, mode: bool = True) -> None:
+        """Dropout on or off."""
+
+    @abstractmethod
+    def save_policy(self, folder: Path) -> None:
+        """Write the policy alone, as engines and later stages load it."""
+
+    @abstractmethod
+    def save_critic(self, folder: Path) -> None:
+        """Write the critic."""
+
+
+class AdapterActorCritic(ActorCritic):
+    """All on one frozen base.
+
+    Args:
+        model: With the policy as its adapter ``default``.
+        reference: Folder of the adapter as it entered the stage; ``None``: it was the bare base (a new adapter).
+        keep_reference: Whether a reference is needed at all.
+        critic: Shape of the critic's adapter; ``None``: no critic.
+        critic_weights: Folder of a critic to go on with.
+    """
+
+    def __init__(
+        self,
+        model: PeftModel,
+        *,
+        reference: str | None,
+        keep_reference: bool,
+        critic: LoraConfig | None = None,
+        critic_weights: Path | None = None,
+    ) -> None:
+        self.model = model
+        self._reference = REFERENCE if reference is not None and keep_reference else None
+        if self._reference is not None:
+            model.load_adapter(str(reference), adapter_name=REFERENCE, is_trainable=False)
+        if critic is not None:
+            self._add_critic(critic, critic_weights)
+        self._trained = [*self._parameters(POLICY).values(), *self._parameters(CRITIC).values()]
+        self._active = ""
+        self._activate(POLICY)
+
+    def _add_critic(self, shape: LoraConfig, weights: Path | None) -> None:
+        device = next(self.model.parameters()).device
+        self.head = ValueHead(_hidden_size(self.base)).to(device)
+        if weights is None:
+            if shape.target_modules == "all-linear":  # the policy's own: its matrices are linear layers too, by now
+                shape.target_modules = cast(LoraConfig, self.model.peft_config[POLICY]).target_modules
+            self.model.add_adapter(CRITIC, shape)
+            return
+        self.head.load(weights)
+        try:
+            self.model.load_adapter(str(weights), adapter_name=CRITIC, is_trainable=True)
+        except (RuntimeError, ValueError) as error:
+            raise _misfit(weights, str(error).splitlines()[0]) from error
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """The model below the adapters."""
+        return cast(PreTrainedModel, self.model.get_base_model())
+
+    def _parameters(self, adapter: str) -> dict[str, nn.Parameter]:
+        return {n: p for n, p in self.model.named_parameters() if f".{adapter}." in n or n.endswith(f".{adapter}")}
+
+    def _activate(self, adapter: str) -> None:
+        if self._active == adapter:
+            return
+        self.model.set_adapter(adapter)
+        self.model.requires_grad_(False)
+        for parameter in self._trained:
+            parameter.requires_grad_(True)
+        self._active = adapter
+
+    def actor_parameters(self) -> dict[str, nn.Parameter]:
+        """See :class:`ActorCritic`."""
+        return self._parameters(POLICY)
+
+    def critic_parameters(self) -> dict[str, nn.Parameter]:
+        """See :class:`ActorCritic`."""
+        if self.head is None:
+            return {}
+        return self._parameters(CRITIC) | {f"head.{name}": p for name, p in self.head.named_parameters()}
+
+    def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
+        """See :class:`ActorCritic`."""
+        self._activate(POLICY)
+        return score(self.model, pack, entropy_gradient=entropy_gradient)
+
+    @torch.no_grad()
+    def refer(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        if self._reference is not None:
+            self._activate(REFERENCE)
+            return score(self.model, pack).logps_N
+        with self._bare():
+            return score(self.model, pack).logps_N
+
+    @contextmanager
+    def _bare(self) -> Iterator[None]:
+        with self.model.disable_adapter():
+            yield
+        self._active = ""  # PEFT has touched what has gradients
+
+    def values(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        assert self.head is not None
+        self._activate(CRITIC)
+        return cast(Tensor, self.head(hidden_states(self.base.base_model, pack)))
+
+    def train(self, mode: bool = True) -> None:
+        """See :class:`ActorCritic`."""
+        self.model.train(mode)
+
+    def save_policy(self, folder: Path) -> None:
+        """See :class:`ActorCritic`."""
+        self.model.save_pretrained(str(folder), selected_adapters=[POLICY])
+
+    def save_critic(self, folder: Path) -> None:
+        """See :class:`ActorCritic`."""
+        assert self.head is not None
+        staging = folder.with_name(f".{folder.name}.partial")
+        self.model.save_pretrained(str(staging), selected_adapters=[CRITIC])
+        (staging / CRITIC).rename(folder)  # PEFT adds the adapter's name
+        shutil.rmtree(staging)
+        save_file(self.head.state_dict(), str(folder / HEAD_FILE))
+
+
+class FullActorCritic(ActorCritic):
+    """All weights are trained; the reference and the critic are models of their own.
+
+    Args:
+        model: The policy.
+        keep_reference: Whether to keep a frozen copy.
+        critic: Whether there is a critic: a copy of the policy's trunk with a value head.
+        critic_weights: Folder of a critic to go on with.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, *, keep_reference: bool, critic: bool = False, critic_weights: Path | None = None
+    ) -> None:
+        self.model = model
+        self._frozen = copy.deepcopy(model).requires_grad_(False).eval() if keep_reference else None
+        self._trunk: nn.Module | None = None
+        if critic:
+            self._trunk = copy.deepcopy(model.base_model).requires_grad_(True)
+            self.head = ValueHead(_hidden_size(model)).to(model.device)
+            if critic_weights is not None:
+                self._load_critic(critic_weights)
+
+    def _load_critic(self, folder: Path) -> None:
+        assert self.head is not None
+        assert self._trunk is not None
+        self.head.load(folder)
+        try:
+            self._trunk.load_state_dict(load_file(str(folder / "model.safetensors")))
+        except (RuntimeError, OSError) as error:
+            raise _misfit(folder, str(error).splitlines()[0]) from error
+
+    def actor_parameters(self) -> dict[str, nn.Parameter]:
+        """See :class:`ActorCritic`."""
+        return dict(self.model.named_parameters())
+
+    def critic_parameters(self) -> dict[str, nn.Parameter]:
+        """See :class:`ActorCritic`."""
+        if self.head is None or self._trunk is None:
+            return {}
+        return {
+            f"{part}.{n}": p
+            for part, m in (("trunk", self._trunk), ("head", self.head))
+            for n, p in m.named_parameters()
+        }
+
+    def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
+        """See :class:`ActorCritic`."""
+        return score(self.model, pack, entropy_gradient=entropy_gradient)
+
+    @torch.no_grad()
+    def refer(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        assert self._frozen is not None
+        return score(self._frozen, pack).logps_N
+
+    def values(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        assert self.head is not None
+        assert self._trunk is not None
+        return cast(Tensor, self.head(hidden_states(self._trunk, pack)))
+
+    def train(self, mode: bool = True) -> None:
+        """See :class:`ActorCritic`."""
+        self.model.train(mode)
+        if self._trunk is not None:
+            self._trunk.train(mode)
+
+    def save_policy(self, folder: Path) -> None:
+        """See :class:`ActorCritic`."""
+        self.model.save_pretrained(str(folder))
+
+    def save_critic(self, folder: Path) -> None:
+        """See :class:`ActorCritic`."""
+        assert self.head is not None
+        assert self._trunk is not None
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({n: t.contiguous() for n, t in self._trunk.state_dict().items()}, str(folder / "model.safetensors"))
+        save_file(self.head.state_dict(), str(folder / HEAD_FILE))
+
+
+def _hidden_size(model: PreTrainedModel) -> int:
+    return cast(nn.Embedding, model.get_input_embeddings()).embedding_dim
+
+
+def _misfit(folder: Path, what: str) -> ModelError:
+    remedy = "name the critic of a ppo stage on the same base model, or leave critic.weights out for a new one"
+    return ModelError(f"the critic does not fit the base model: {what}", where=folder, remedy=remedy)

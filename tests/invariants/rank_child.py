@@ -1,0 +1,91 @@
+"""What one rank does in ``test_ranks_equal.py``: run by path in a process of its own."""
+
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+
+from copilot.online.config import CriticSettings, GrpoConfig, OnlineTraining, PpoConfig
+from copilot.online.episodes import Episode
+from copilot.online.estimators import Batch, group_relative, with_critic
+from copilot.online.model import AdapterActorCritic
+from copilot.online.optimizer import Part
+from copilot.online.ranks import Ranks
+from copilot.online.update import Updater
+from copilot.policy.factory import Weights
+from copilot.training.config import LoraSettings
+from copilot.training.weights import load_trainable, lora_config
+
+sys.path.insert(0, str(Path(__file__).parent))
+from uneven import make_rows
+
+STEPS = 3
+TRAINING = {"learning_rate": 5e-3, "warmup_ratio": 0.0, "lora": {"r": 4, "alpha": 8}, "forward_tokens": 120}
+ROLLOUT = {"sampling": {"temperature": 0.7, "max_tokens": 16}}
+
+
+def batch(step: int) -> Batch:
+    """Rows of very uneven groups, with rewards; the same in every process."""
+    rng, episodes, groups = random.Random(step), list[Episode](), list[int]()
+    for row in make_rows(5, 4, seed=step, turns=1 + 3 * (step % 2)):
+        row.episode = len(episodes)
+        groups.append(row.group)
+        masked = rng.random() < 0.1
+        episodes.append(
+            Episode(
+                task_id="t",
+                source="s",
+                reward=0.0 if masked else rng.random(),
+                terms={},
+                mask="no reward" if masked else "",
+                solved=False,
+                turns=1,
+                tokens=len(row.trained),
+                rows=[] if masked else [row],
+            )
+        )
+    return Batch(episodes, groups)
+
+
+def losses(tiny: str, kind: str, aggregation: str) -> list[dict[str, float]]:
+    """The figures of :data:`STEPS` steps by this process among all."""
+    raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
+    raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
+    config = PpoConfig.model_validate(raw) if kind == "ppo" else GrpoConfig.model_validate(raw)
+    ranks, critic = Ranks(), CriticSettings(lora=LoraSettings(r=4, alpha=8)) if kind == "ppo" else None
+    torch.manual_seed(0)
+    loaded = load_trainable(Weights(tiny), config.training, dtype=torch.float32)
+    assert isinstance(loaded, PeftModel)
+    shape = lora_config(config.training) if critic else None
+    model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape)
+    training = OnlineTraining.model_validate(TRAINING | {"minibatches": 2})
+    updater = Updater(
+        model=model,
+        policy=Part("policy", model.actor_parameters(), peak=training.learning_rate, settings=training),
+        critic=Part("critic", model.critic_parameters(), peak=1e-2, settings=training) if critic else None,
+        ranks=ranks,
+        training=training,
+        loss=config.loss,
+        critic_settings=critic,
+        steps=STEPS,
+        row_constant=64,
+        seed=0,
+    )
+    estimate = with_critic(config) if isinstance(config, PpoConfig) else group_relative("std")
+    figures = []
+    for step in range(1, STEPS + 1):
+        data = batch(step)
+        mine = updater.share(data.rows)
+        assert ranks.size == 1 or 0 < len(mine) < len(data.rows)
+        figures.append(estimate(data, mine, model, ranks) | updater.run(step, data.rows, mine))
+    return figures
+
+
+def main(job: dict[str, str]) -> None:
+    os.environ.update(json.loads(job["env"]))
+    torch.set_num_threads(1)
+    Path(job["result"]).write_text(json.dumps(losses(job["tiny"], job["kind"], job["aggregation"])))

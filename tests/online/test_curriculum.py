@@ -1,0 +1,46 @@
+"""Task draws: whole passes, difficulty, and the same draws after a kill."""
+
+from collections import Counter
+from pathlib import Path
+
+from copilot.online.config import CurriculumSettings
+from copilot.online.curriculum import Curriculum
+
+IDS = [f"task{number}" for number in range(7)]
+
+
+def curriculum(folder: Path, weight: float = 0.0, *, name: str = "deals.jsonl") -> Curriculum:
+    return Curriculum(IDS, CurriculumSettings(weight=weight, memory=0.5), seed=3, file=folder / name)
+
+
+def test_without_difficulty_every_task_comes_once_per_pass(tmp_path: Path) -> None:
+    dealt = curriculum(tmp_path).deal(21)
+    assert all(sorted(dealt[at : at + 7]) == IDS for at in (0, 7, 14))
+    assert dealt[:7] != dealt[7:14], "each pass has an order of its own"
+
+
+def test_tasks_solved_half_the_time_come_most(tmp_path: Path) -> None:
+    chosen = curriculum(tmp_path, weight=1.0)
+    chosen.learn(dict.fromkeys(IDS, 1.0) | {"task3": 0.5, "task4": 0.0})
+    counts = Counter(chosen.deal(300))
+    assert counts["task3"] > 200
+    assert counts["task0"] < 30
+
+
+def test_rates_have_a_memory(tmp_path: Path) -> None:
+    chosen = curriculum(tmp_path)
+    chosen.learn({"task0": 1.0})
+    chosen.learn({"task0": 0.0, "task1": 0.25})
+    assert chosen.state() == {"task0": 0.5, "task1": 0.25}
+
+
+def test_a_killed_run_deals_the_same(tmp_path: Path) -> None:
+    whole = curriculum(tmp_path, weight=0.5, name="whole").deal(30)
+    first = curriculum(tmp_path, weight=0.5)
+    first.deal(11)
+    with open(tmp_path / "deals.jsonl", "a") as file:
+        file.write('{"task": "ta')
+    second = curriculum(tmp_path, weight=0.5)
+    assert second.dealt == whole[:11]
+    assert second.deal(30) == whole[11:]
+    assert curriculum(tmp_path, weight=0.5).dealt == whole
