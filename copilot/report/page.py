@@ -18,8 +18,31 @@ from copilot.report.plots import curves_plot, errors_plot, rates_plot
 from copilot.report.tables import Cell, Table
 from copilot.report.verification import verification_plots, verification_tables
 
-CURVES = (("loss", "training loss"), ("rewards/margins", "reward margin"))
-"""Logged figures that are plotted over steps."""
+CURVES = (
+    ("loss", "training loss"),
+    ("rewards/margins", "reward margin"),
+    ("reward", "reward of rollouts"),
+    ("solved", "share of rollouts solved"),
+    ("reward_std_in_group", "deviation of rewards within a group"),
+    ("junk_share", "reward that junk would earn, as a share"),
+    ("kl", "KL to the reference, nats per token"),
+    ("entropy", "entropy, nats per token"),
+    ("clip_high", "share of tokens clipped from above"),
+    ("server_difference", "trainer against server, nats per token"),
+    ("server_tail", "share of tokens over 1 nat from the server"),
+    ("explained_variance", "explained variance of the critic"),
+    ("staleness", "versions behind the trainer"),
+    ("memory_gb", "memory, GiB"),
+)
+"""Logged figures that are plotted over steps, one plot each."""
+FAMILIES = (
+    ("reward/", "reward by term"),
+    ("solved/", "share of rollouts solved, by source"),
+    ("masked/", "masked episodes, by cause"),
+    ("seconds/", "seconds per step, by phase"),
+    ("tokens_per_second/", "tokens per second, by phase"),
+)
+"""Logged figures that share a prefix are curves of one plot."""
 
 
 def write_report(
@@ -200,8 +223,23 @@ def _plots(run_folder: Path, evaluation: dict[str, Any] | None) -> dict[str, tup
             if record.get("step") is not None and isinstance(record.get(figure), int | float):
                 curves.setdefault(record["stage"], []).append((record["step"], record[figure]))
         if curves:
-            plots[figure.replace("/", "_")] = (label.capitalize(), curves_plot(curves, ylabel=label))
+            plots[figure.replace("/", "_")] = (label[:1].upper() + label[1:], curves_plot(curves, ylabel=label))
+    for prefix, label in FAMILIES:
+        family = _family(metrics, prefix)
+        if family:
+            plots[f"{prefix.rstrip('/')}_parts"] = (label.capitalize(), curves_plot(family, ylabel=label))
     return plots
+
+
+def _family(metrics: list[dict[str, Any]], prefix: str) -> dict[str, list[tuple[float, float]]]:
+    """Curves of all figures that begin with ``prefix``, stage by stage; those that are 0 throughout are left out."""
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for record in metrics:
+        for name, value in record.items():
+            if name.startswith(prefix) and record.get("step") is not None and isinstance(value, int | float):
+                label = f"{record['stage']}: {name.removeprefix(prefix)}"
+                curves.setdefault(label, []).append((record["step"], value))
+    return {label: points for label, points in curves.items() if any(value for _, value in points)}
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

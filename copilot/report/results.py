@@ -55,6 +55,9 @@ def summary_figures(evaluation: dict[str, Any]) -> dict[str, float]:
             figures[f"{pair}_{prefix}lift_points"] = lift["points"]
             figures[f"{pair}_{prefix}lift_ci_low"] = lift["low"]
             figures[f"{pair}_{prefix}lift_ci_high"] = lift["high"]
+    if len(evaluation["comparisons"]) == 1:  # of the only pair also without its name
+        only = evaluation["comparisons"][0]["overall"]
+        figures |= {"lift_points": only["points"], "lift_ci_low": only["low"], "lift_ci_high": only["high"]}
     return figures
 
 
