@@ -63,6 +63,7 @@ async def check_tasks(
     counts = {"tasks": 0, "answerable": 0, "reproduced": 0, "unanswerable": 0, "noop_passed": 0}
     stream = iter(tasks)
     while batch := list(islice(stream, _BATCH)):
+        batch.sort(key=lambda task: str(_world(source, task)))
         for _, same in groupby(batch, key=lambda task: _world(source, task)):
             found = await _check_batch(source, list(same), backend, counts, on_task)
             failures.extend(found)

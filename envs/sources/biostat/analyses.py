@@ -324,9 +324,9 @@ ANALYSES = (
             "Give the chi-squared statistic of the log-rank test of {time} / {event} between {g} and all others.",
         ),
         _log_rank,
-        "inside = df['{g_column}'] == {g_value!r}\ngap = variance = 0.0\n"
-        "for t in sorted(df.loc[df['{event}'] == 1, '{time}'].unique()):\n"
-        "    risk = df['{time}'] >= t\n    dead = (df['{time}'] == t) & (df['{event}'] == 1)\n"
+        "time, event = df['{time}'].to_numpy(), df['{event}'].to_numpy() == 1\n"
+        "inside = (df['{g_column}'] == {g_value!r}).to_numpy()\ngap = variance = 0.0\n"
+        "for t in sorted(set(time[event])):\n    risk, dead = time >= t, (time == t) & event\n"
         "    n, n1, d = risk.sum(), (risk & inside).sum(), dead.sum()\n"
         "    gap += (dead & inside).sum() - d * n1 / n\n"
         "    if n > 1:\n        variance += d * (n1 / n) * (1 - n1 / n) * (n - d) / (n - 1)\n"

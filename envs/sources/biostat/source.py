@@ -26,7 +26,7 @@ from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError, did_you_mean
 from copilot.reward.answers import IntegerAnswer, RealAnswer
 
-SIZES = {"train": 2000, "valid": 200, "test_seen": 200, "test_unseen": 150}
+SIZES = {"train": 1200, "valid": 150, "test_seen": 200, "test_unseen": 150}
 """Default number of tasks per split."""
 _RESTRICTED_SHARE = 0.6
 """Share of questions that look at a part of the table."""

@@ -165,7 +165,11 @@ def _needed(line: str, body: str) -> str:
 
 
 def _search(smallest: int, target: float) -> str:
-    return f"n = {smallest}\nwhile power(n) < {target}:\n    n += 1\nanswer = n"
+    return (
+        f"low = high = {smallest}\nwhile power(high) < {target}:\n    low, high = high + 1, 2 * high\n"
+        "while low < high:\n    middle = (low + high) // 2\n"
+        f"    low, high = (low, middle) if power(middle) >= {target} else (middle + 1, high)\nanswer = low"
+    )
 
 
 SOURCE = NPowerAI()
