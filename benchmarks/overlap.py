@@ -96,6 +96,7 @@ def run(bound: int, options: argparse.Namespace, folder: Path) -> tuple[float, f
             "group_size": options.group_size,
             "steps": options.steps,
             "staleness": {"bound": bound},
+            "dynamic_sampling": {"enabled": False},
             "training": {"save_every_steps": 10**6},
             "rollout": {
                 "max_turns": 1,

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from copilot.evaluation.summary import ERROR_TYPES
 
@@ -66,6 +67,7 @@ def curves_plot(curves: Mapping[str, Sequence[tuple[float, float]]], *, ylabel: 
         axes.plot(steps, values, color=colour, alpha=0.35, linewidth=1)
         axes.plot(steps, _smooth(values), color=colour, linewidth=2, label=name)
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(ylabel)
     _legend(axes, list(curves))
     return png(figure)
@@ -88,7 +90,8 @@ def _bar(axes: Axes, x: float, width: float, rate: Mapping[str, float], colour: 
 def _legend(axes: Axes, names: Sequence[str]) -> None:
     handles = [Rectangle((0, 0), 1, 1, color=COLOURS[i % len(COLOURS)]) for i in range(len(names))]
     if axes.lines and not axes.patches:
-        axes.legend(frameon=False, fontsize=8)
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)} if len(names) > 3 else {}
+        axes.legend(frameon=False, fontsize=8, **beside)
     else:
         axes.legend(handles, names, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
