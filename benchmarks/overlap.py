@@ -148,8 +148,8 @@ def run(bound: int, options: argparse.Namespace, folder: Path) -> tuple[float, f
 def main() -> None:
     """Both loops, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of sampling, and of training, per step")
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of sampling, and of training, per step")
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--groups", type=int, default=4)
     parser.add_argument("--group-size", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
