@@ -69,18 +69,22 @@ async def episode(backend: SandboxBackend, number: int) -> tuple[str, bool]:
 
 def census() -> dict[str, Any]:
     """What could be left behind: processes, mounts, descriptors of this process, folders, containers."""
-    processes = 0
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            line = Path(f"/proc/{name}/cmdline").read_bytes()
-            processes += b"inside.zygote" in line or b"inside.launcher" in line or b"inside.container" in line
     return {
-        "processes": processes,
+        "processes": sum(_ours(int(name)) for name in filter(str.isdigit, os.listdir("/proc"))),
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "files": len(list(Path(tempfile.gettempdir()).glob("sandbox-*"))),
         "containers": _containers(),
     }
+
+
+def _ours(pid: int) -> bool:
+    """Whether it is a sandbox's process below this one, or one whose host is dead; others belong to live hosts."""
+    inside = False
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        while b"import inside." in Path(f"/proc/{pid}/cmdline").read_bytes():
+            inside, pid = True, int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return inside and pid in (1, os.getpid())
 
 
 def _containers() -> int:

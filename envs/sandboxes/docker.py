@@ -243,8 +243,10 @@ class Backend(SandboxBackend):
                 break
             if container is not None:
                 await self._remove(container)
-        self._refill()
-        return await container.open(spec, on_close=lambda: self._remove(container))
+        try:
+            return await container.open(spec, on_close=lambda: self._remove(container))
+        finally:
+            self._refill()  # not before: starting containers would take the processors from this start
 
     async def _open_shared(self, spec: SandboxSpec) -> Session:
         for dead in [container for container in self._ready if container.failure]:
