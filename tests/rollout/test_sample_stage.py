@@ -125,7 +125,7 @@ def test_tasks_come_from_a_suite_file_or_from_sources(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "fault"),
     [
-        (config(sources=[]), "name a suite or list sources"),
+        (config(sources=[]), "name a suite, or list sources or cuts"),
         (config(adapter="sft"), "takes no adapter"),
         (config(polcy={}), "did you mean 'policy'"),
         (config(attempts=0), "greater than or equal to 1"),

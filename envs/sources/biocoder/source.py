@@ -72,8 +72,10 @@ class BioCoder(Source):
 
     def files(self, task: Task) -> dict[str, Path]:
         """The slice without the function's body."""
-        hole = _holes().get(task.metadata.get("function", ""))
-        return {f"{hole.name}_slice.py": _slice_file(hole)} if hole else {}
+        if "function" not in task.metadata:
+            return {}
+        hole = _holes()[task.metadata["function"]]
+        return {f"{hole.name}_slice.py": _slice_file(hole)}
 
     async def evidence(self, task: Task, submitted: JsonValue, sandbox: Sandbox, backend: SandboxBackend) -> JsonValue:
         """What the submitted function returns for the hidden inputs."""
