@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from copilot.commands.tasks.listing import split_of
+from copilot.commands.tasks.progress import bars
 from copilot.envs.check import CheckReport, check_tasks
 from copilot.envs.sandboxes.base import SandboxConfig, make_backend
 from copilot.envs.sources.base import Source, get_source, source_names
@@ -104,9 +104,8 @@ async def _check_all(asked: Iterable[tuple[Source, str]], limit: int | None, see
     backend = make_backend(SandboxConfig(require="none"))
     await backend.start()
     rows = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with bars() as progress:
             for source, split in asked:
                 tasks: list[Task] = list(source.tasks(split, limit=limit, seed=seed))
                 bar = progress.add_task(f"{source.name} {split}", total=len(tasks))

@@ -4,10 +4,9 @@ import asyncio
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from copilot.commands.tasks.listing import split_of
+from copilot.commands.tasks.progress import bars
 from copilot.envs.generate import Made
 from copilot.envs.generate import generate as generate_tasks
 from copilot.envs.sandboxes.base import SandboxConfig, make_backend
@@ -42,9 +41,8 @@ def generate(source: str, count: int, split: str | None, seed: int, out: str | N
 async def _run(source: Source, split: str, path: Path, count: int, seed: int, workers: int | None) -> Made:
     backend = make_backend(SandboxConfig(require="none"))  # references are the project's own code
     await backend.start()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with bars() as progress:
             bar = progress.add_task(f"{source.name} {split}", total=count)
             return await generate_tasks(
                 source,

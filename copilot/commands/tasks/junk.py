@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from copilot.commands.tasks.check import available_splits
+from copilot.commands.tasks.progress import bars
 from copilot.envs.junk import TypeRates, abstention, junk_rates, summary_of
 from copilot.envs.sandboxes.base import SandboxConfig, make_backend
 from copilot.envs.sources.base import Source, get_source, source_names
@@ -56,13 +57,16 @@ async def _measure(names: Sequence[str], limit: int) -> tuple[list[TypeRates], d
     rates: list[TypeRates] = []
     silence: dict[str, Any] = {}
     try:
-        for source in map(get_source, names):
-            tasks = _tasks(source, limit)
-            if not tasks:
-                continue
-            rates += await junk_rates(source, tasks, backend)
-            if found := abstention(tasks):
-                silence[source.name] = found
+        with bars() as progress:
+            bar = progress.add_task("", total=len(names))
+            for source in map(get_source, names):
+                progress.update(bar, description=source.name)
+                tasks = _tasks(source, limit)
+                if tasks:
+                    rates += await junk_rates(source, tasks, backend)
+                if found := abstention(tasks):
+                    silence[source.name] = found
+                progress.advance(bar)
     finally:
         await backend.close()
     return rates, silence

@@ -72,7 +72,7 @@ def _rank_statistic(df: pd.DataFrame, v: Values) -> float:
 def _counts(df: pd.DataFrame, v: Values) -> tuple[float, float, float, float]:
     known = df[df[str(v["x_column"])].notna()]
     above, inside = known[str(v["x_column"])] > float(v["cut"]), _in_group(known, v)
-    return tuple(float((i & a).sum()) for i in (inside, ~inside) for a in (above, ~above))  # type: ignore[return-value]
+    return tuple(np.float64((i & a).sum()) for i in (inside, ~inside) for a in (above, ~above))  # type: ignore[return-value]
 
 
 def _odds_ratio(df: pd.DataFrame, v: Values) -> float:
@@ -115,7 +115,7 @@ def _group_survival(df: pd.DataFrame, v: Values) -> float:
 def log_rank(times: "pd.Series[float]", events: "pd.Series[float]", inside: "pd.Series[bool]") -> float:
     """Chi-squared statistic of the log-rank test (Mantel, Cancer Chemother Rep 50:163-170)."""
     when, happened, ours = times.to_numpy(), events.to_numpy() == 1, inside.to_numpy()
-    gap = variance = 0.0
+    gap = variance = np.float64(0)
     for time in np.unique(when[happened]):
         risk, dead = when >= time, (when == time) & happened
         n, n1, d = risk.sum(), (risk & ours).sum(), dead.sum()

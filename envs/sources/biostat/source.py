@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from copilot.envs import feedback
@@ -101,12 +102,7 @@ def split_of(key: str) -> str:
 
 def draw_task(analysis: Analysis, split: str, seen: set[str], rng: random.Random) -> Task | None:
     """A task of the split that is not in ``seen`` yet, or ``None`` when the draw is none."""
-    able = [
-        t
-        for t in TABLES
-        if not (analysis.needs & {"s", "t"} and not t.survival) and not ("g" in analysis.needs and not t.groups)
-    ]
-    table = rng.choice(able)
+    table = rng.choice([table for table in TABLES if _able(analysis, table)])
     data, part = _restrict(table, rng)
     slots = _fill(analysis, table, data, rng)
     ask = rng.randrange(3)
@@ -115,7 +111,8 @@ def draw_task(analysis: Analysis, split: str, seen: set[str], rng: random.Random
     key = f"{analysis.name}|{table.name}|{part}|" + ",".join(f"{k}={v}" for k, v in sorted(slots.items()))
     if key in seen or not (analysis.held_out or split_of(key) == split):
         return None
-    value = analysis.compute(data, slots)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = analysis.compute(data, slots)
     if not math.isfinite(value) or (abs(value) < 0.005 and not analysis.whole):
         return None
     seen.add(key)
