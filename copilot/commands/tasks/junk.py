@@ -19,7 +19,7 @@ from copilot.errors import CopilotError
 from copilot.report.blocks import fill_blocks, markdown_table, origin_line
 from copilot.report.provenance import provenance
 
-_EVIDENCE_TASKS = 2
+_EVIDENCE_TASKS = 10
 """Tasks per source whose grader needs a sandbox for every submission."""
 
 
