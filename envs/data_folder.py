@@ -4,9 +4,11 @@ A missing folder or file is one error that names what is missing, where it was l
 """
 
 import gzip
+import io
 import json
 import logging
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -81,8 +83,23 @@ def find_files(folders: Sequence[Path], names: Sequence[str], *, what: str, reme
 
 
 def open_text(path: Path) -> IO[str]:
-    """A text file, gzipped or not."""
-    return gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else open(path, newline="")
+    """A text file: plain, gzipped, or the member of a zip that has the zip's own name (``a.csv`` in ``a.csv.zip``).
+
+    Raises:
+        DataError: The zip is none, or has no such member.
+    """
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    if path.suffix != ".zip":
+        return open(path, encoding="utf-8", newline="")
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"not readable as zip: {error}", where=path, remedy="get the file anew") from error
+    members = [name for name in archive.namelist() if name.rpartition("/")[2] == path.stem]
+    if not members:
+        raise DataError(f"{path.stem} is not in it", where=path, remedy="get the file anew")
+    return io.TextIOWrapper(archive.open(members[0]), encoding="utf-8", newline="")
 
 
 def read_json(path: Path) -> Any:

@@ -27,7 +27,7 @@ from copilot.envs import feedback
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
 from copilot.envs.data_folder import data_root, existing, open_text
 from copilot.envs.sandboxes.base import CellResult
-from copilot.envs.sources.base import Access, Source
+from copilot.envs.sources.base import Download, Source
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError
 from copilot.reward.answers import DateAnswer, IntegerAnswer, IntervalAnswer, RealAnswer
@@ -37,7 +37,7 @@ FOLDERS = ("medcalc_bench", "MedCalc-Bench", "medcalcbench")
 """Names looked for under ``$MED_COPILOT_DATA``; upstream's clone may have its files in a folder of its own."""
 
 _FILES = {
-    "train": ("train_data.csv", "dataset/train_data.csv", "datasets/train_data.csv"),
+    "train": ("train_data.csv", "dataset/train_data.csv", "datasets/train_data.csv", "datasets/train_data.csv.zip"),
     "dev": ("medcalc_v1_dev_no_test_notes.csv",),
     "test": ("test_data.csv", "dataset/test_data.csv", "datasets/test_data.csv"),
 }
@@ -47,6 +47,7 @@ _COLUMNS = (
 )  # fmt: skip
 _HELD_IN = {"train": ("dev", "test"), "dev": ("test",), "test": ()}
 """Splits whose notes a split must not use."""
+_RAW = "https://raw.githubusercontent.com/ncbi-nlp/MedCalc-Bench/20b10f9d66a8c3b0356ae3138533f5ec91666b6a"
 _LONGEST_CELL = 10_000_000
 _CLOSE = 0.01
 """Accepted relative difference of a decimal."""
@@ -64,12 +65,14 @@ class MedCalcBench(Source):
     splits: ClassVar[tuple[str, ...]] = ("train", "dev", "test")
     paper_row: ClassVar[str] = "MedCalcBench"
     kept_floor: ClassVar[Mapping[str, Fraction]] = {"dev": Fraction(98, 100), "test": Fraction(98, 100)}
-    access: ClassVar[tuple[Access, ...]] = (
-        Access(
-            name="MedCalc-Bench",
-            apply="https://github.com/ncbi-nlp/MedCalc-Bench: open, CC BY-SA 4.0; nothing to apply for",
-            put="MedCalc-Bench/dataset/train_data.csv and test_data.csv (a clone, or unpacked from its release)",
-        ),
+    downloads: ClassVar[tuple[Download, ...]] = tuple(
+        Download(
+            url=f"{_RAW}/datasets/{file}", path=f"MedCalc-Bench/datasets/{file}", git_blob=blob, licence="CC BY-SA 4.0"
+        )
+        for file, blob in (
+            ("train_data.csv.zip", "38e9bc711ae36ac338eaeb9f2353de8bf084b19c"),
+            ("test_data.csv", "0aabdb731ede27c04357a5cd01623462ede5b972"),
+        )
     )
 
     def tasks(self, split: str, *, limit: int | None = None, seed: int = 0) -> Iterator[Task]:

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
 from copilot.envs.returned_values import judge, names_in
 from copilot.envs.sandboxes.base import Sandbox, SandboxBackend
-from copilot.envs.sources.base import Access, Source
+from copilot.envs.sources.base import Access, Download, Source
 from copilot.envs.sources.biodsbench import forms, original
 from copilot.envs.task import Reference, Task, WorkedExample
 from copilot.errors import DataError, did_you_mean
@@ -42,11 +42,20 @@ class BioDSBench(Source):
     stateful: ClassVar[bool] = True
     paper_row: ClassVar[str] = "BioDSBench"
     look_alike: ClassVar[frozenset[str]] = frozenset(SIZES)
+    downloads: ClassVar[tuple[Download, ...]] = (
+        Download(
+            url="https://raw.githubusercontent.com/RyanWangZf/BioDSA/554600ef2eae8be39b2aa5c64ca0cabec88ce1e9/"
+            "benchmarks/BioDSBench-Python/dataset/python_tasks_with_class.jsonl",
+            path="BioDSBench/python_tasks_with_class.jsonl",
+            sha256="238d18a2364e093f30552888455c6a33c44cc025366db20ba772b2ab5d4ba0d5",
+            licence="MIT",
+        ),
+    )
     access: ClassVar[tuple[Access, ...]] = (
         Access(
-            name="BioDSBench",
-            apply="https://huggingface.co/datasets/zifeng-ai/BioDSBench: open; nothing to apply for",
-            put="BioDSBench/python_tasks_with_class.jsonl, and each study's tables in BioDSBench/data_files/STUDY_ID",
+            name="the studies of BioDSBench (cBioPortal)",
+            apply="https://www.cbioportal.org/datasets: open, ODbL 1.0; nothing to apply for",
+            put="BioDSBench/data_files/STUDY_ID, each study's tables",
         ),
     )
 

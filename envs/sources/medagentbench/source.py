@@ -22,7 +22,7 @@ from copilot.envs import feedback
 from copilot.envs.actions import ActionName, ExecuteCode, Submit
 from copilot.envs.predictions import bucket
 from copilot.envs.sandboxes.base import CellResult, Sandbox, SandboxBackend
-from copilot.envs.sources.base import Access, Source
+from copilot.envs.sources.base import Access, Download, Source
 from copilot.envs.sources.medagentbench import hospital, published, server
 from copilot.envs.sources.medagentbench.kinds import KINDS, Asked
 from copilot.envs.sqlite_files import cache_folder
@@ -73,11 +73,21 @@ class MedAgentBench(Source):
     stateful: ClassVar[bool] = True
     paper_row: ClassVar[str] = "MedAgentBench"
     look_alike: ClassVar[frozenset[str]] = frozenset(SIZES)
+    downloads: ClassVar[tuple[Download, ...]] = (
+        Download(
+            url="https://raw.githubusercontent.com/THUDM/AgentBench/086de7c3645fae7ab1172ab8312faca7dd62c6a5/"
+            "data/medagentbench/test_data_v1.json",
+            path="medagentbench/test_data_v1.json",
+            sha256="b539a3dece8cf2fe0518bbfe76e47dec53e3676755c9bb6d87ff261b2aad856a",
+            licence="MIT",
+        ),
+    )
     access: ClassVar[tuple[Access, ...]] = (
         Access(
             name="MedAgentBench",
             apply="https://github.com/stanfordmlgroup/MedAgentBench: open (MIT); run its server, a container of 4 GB",
-            put="medagentbench/test_data_v2.json (or _v1), and the server's address in MEDAGENTBENCH_FHIR",
+            put="the server's address in MEDAGENTBENCH_FHIR, and medagentbench/test_data_v2.json if it is to come "
+            "before version 1",
         ),
     )
 

@@ -19,7 +19,7 @@ from copilot.envs.actions import ActionName, ExecuteCode, Submit
 from copilot.envs.data_use import marked
 from copilot.envs.predictions import PROGRAM, Problem, bucket
 from copilot.envs.sandboxes.base import CellResult
-from copilot.envs.sources.base import Access, Source
+from copilot.envs.sources.base import Access, Download, Source
 from copilot.envs.sources.mimic_extract import pipeline
 from copilot.envs.sources.mimic_extract.questions import QUESTIONS, Question, Slots, draw
 from copilot.envs.sqlite_files import cache_folder
@@ -37,6 +37,7 @@ OUTCOMES = {
     "los_7": "a stay in intensive care of more than 7 days",
 }
 """What is predicted, as in MIMIC-Extract's benchmark."""
+_DEMO = "https://physionet.org/files/mimiciii-demo/1.4"
 _TEST_SHARE = 35
 _BLOCK = 200
 """Draws among which a value is an answer once at most, so that no number (a saturation of 100) is a good guess."""
@@ -68,16 +69,20 @@ class MimicExtract(Source):
     splits: ClassVar[tuple[str, ...]] = tuple(SIZES)
     paper_row: ClassVar[str] = "MIMIC-Extract"
     look_alike: ClassVar[frozenset[str]] = frozenset({"train_form", "test_form"})
+    downloads: ClassVar[tuple[Download, ...]] = tuple(
+        Download(
+            url=f"{_DEMO}/{table}.csv",
+            path=f"{pipeline.DEMO[1]}/{table}.csv",
+            sums=f"{_DEMO}/SHA256SUMS.txt",
+            licence="ODbL 1.0",
+        )
+        for table in pipeline.TABLES
+    )
     access: ClassVar[tuple[Access, ...]] = (
         Access(
             name="MIMIC-III Clinical Database 1.4",
             apply="https://physionet.org/content/mimiciii/1.4/: credentialed, PhysioNet data use agreement 1.5.0",
             put=f"{pipeline.FULL[0]} with {', '.join(pipeline.TABLES)} as .csv.gz",
-        ),
-        Access(
-            name="MIMIC-III Clinical Database Demo 1.4",
-            apply="https://physionet.org/content/mimiciii-demo/1.4/: open, ODbL; nothing to apply for",
-            put=f"{pipeline.DEMO[1]} with {', '.join(pipeline.TABLES)} as .csv",
         ),
     )
 
