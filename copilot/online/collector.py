@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from copilot.data.store import TrajectoryWriter, read_trajectories
 from copilot.data.trajectory import Trajectory
@@ -20,6 +20,9 @@ from copilot.online.ranks import Ranks
 from copilot.policy.versions import VersionedPolicy
 from copilot.rollout.engine import run_jobs
 from copilot.rollout.job import Job
+
+if TYPE_CHECKING:
+    from copilot.verifier.base import Scorer
 
 T = TypeVar("T")
 _POLL = 0.02
@@ -35,6 +38,7 @@ class Collector:
         ranks: The processes.
         folder: Where trajectories are kept, a shard per rank.
         seed: The run's seed.
+        scorer: Says the reward term ``verifier``, where there is one; not started yet.
     """
 
     def __init__(
@@ -46,14 +50,17 @@ class Collector:
         *,
         folder: Path,
         seed: int,
+        scorer: "Scorer | None" = None,
     ) -> None:
         self._config, self._tasks, self.policy, self._ranks = config, tasks, policy, ranks
-        self._folder, self._seed = folder, seed
+        self._folder, self._seed, self._scorer = folder, seed, scorer
         self._limit = 0
         self._unfinished: list[int] = []
         self._next = 0
         self._parts: dict[int, dict[int, Trajectory]] = {}
+        self._played: dict[int, list[Trajectory]] = {}
         self._finished: list[Group] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rollouts", daemon=True)
@@ -73,7 +80,7 @@ class Collector:
             if len(self._parts[index]) == size:
                 parts = self._parts.pop(index)
                 if self._ranks.is_main:
-                    self._finished.append(make_group(index, list(parts.values()), self._config))
+                    self._played[index] = list(parts.values())
         done = {t.attempt // size for t in kept} - set(self._parts)
         self._unfinished = [index for index in range(cursor, dealt) if index not in done]
         self._next = max(dealt, cursor)
@@ -101,8 +108,9 @@ class Collector:
         Raises:
             CopilotError: Whatever ended the rollouts.
         """
-        if self._playing is not None and self._playing.done():
-            self._playing.result()
+        for work in (*self._closing, *([self._playing] if self._playing else [])):
+            if work.done():
+                work.result()
         with self._lock:
             finished, self._finished = self._finished, []
         return finished
@@ -114,12 +122,20 @@ class Collector:
         self._thread.join()
 
     async def _begin(self) -> None:
+        if self._scorer is not None:
+            await self._scorer.start()
+        for index, trajectories in self._played.items():
+            await self._close(index, trajectories)
         self._playing = asyncio.create_task(self._play())
 
     async def _end(self) -> None:
         if self._playing is not None:
             self._playing.cancel()
-            await asyncio.wait([self._playing])
+            for work in self._closing:
+                work.cancel()
+            await asyncio.wait([self._playing, *self._closing])
+        if self._scorer is not None:
+            await self._scorer.close()
         await self.policy.close()
 
     async def _play(self) -> None:
@@ -158,10 +174,24 @@ class Collector:
         parts = self._parts[index]
         parts[trajectory.attempt] = trajectory
         if len(parts) == self._config.group_size:
-            group = make_group(index, list(parts.values()), self._config)
             del self._parts[index]
-            with self._lock:
-                self._finished.append(group)
+            work = asyncio.ensure_future(self._close(index, list(parts.values())))
+            self._closing.add(work)
+            work.add_done_callback(self._closed)
+
+    async def _close(self, index: int, trajectories: list[Trajectory]) -> None:
+        """All attempts are there: score them and hand the group over."""
+        judged = [t for t in trajectories if not t.masked] if self._scorer is not None else []
+        scores = await self._scorer.score(judged) if self._scorer is not None and judged else []
+        by_attempt = {t.attempt: score for t, score in zip(judged, scores, strict=True)}
+        group = make_group(index, trajectories, self._config, by_attempt)
+        with self._lock:
+            self._finished.append(group)
+
+    def _closed(self, work: "asyncio.Task[None]") -> None:
+        """Forget what went well; what did not, :meth:`harvest` raises."""
+        if not work.cancelled() and work.exception() is None:
+            self._closing.discard(work)
 
 
 def _stored(folder: Path) -> list[Trajectory]:

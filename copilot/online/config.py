@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from copilot.config import StrictModel
 from copilot.policy.config import TransformersConfig, VllmConfig
-from copilot.reward.terms import get_term
+from copilot.reward.terms import VERIFIER, get_term
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection
 from copilot.stages.base import StageConfig
@@ -98,6 +98,15 @@ class OnlineTraining(WeightsConfig):
     """Resumable checkpoint every so many steps; a killed run replays the rollouts since then from disk."""
 
 
+class VerifierTerm(StrictModel):
+    """A trained verifier as the reward term ``verifier``: its calibrated probability that an episode is right."""
+
+    weights: str
+    """A ``verifier`` stage's id, or a verifier's folder (with a ``/``)."""
+    engine: ServedPolicy = Field(default_factory=TransformersConfig)
+    """``transformers`` (in process, both heads) or ``vllm`` (the YES/NO head, a server of its own)."""
+
+
 class CurriculumSettings(StrictModel):
     """Which tasks are played: those of medium difficulty more often, by what was seen of them."""
 
@@ -141,7 +150,9 @@ class OnlineStage(StageConfig, TaskSelection):
     group_size: PositiveInt = 8
     """Episodes per task."""
     rewards: dict[str, float] = Field(default={"answer": 1.0}, min_length=1)
-    """Weights of the reward terms, by name (``reward/terms``)."""
+    """Weights of the reward terms, by name (``reward/terms``, and ``verifier``)."""
+    verifier: VerifierTerm | None = None
+    """What scores the term ``verifier``; needed where ``rewards`` has it."""
     mask_overlong: bool = True
     """Leave episodes that ran into a token limit out of the loss, counted, instead of scoring them."""
     loss: LossSettings = Field(default_factory=LossSettings)
@@ -158,7 +169,10 @@ class OnlineStage(StageConfig, TaskSelection):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         for name in self.rewards:
-            get_term(name)
+            if name != VERIFIER:
+                get_term(name)
+        if (VERIFIER in self.rewards) != (self.verifier is not None):
+            raise ValueError("rewards.verifier and the section verifier go together: give both, or neither")
         if self.rollout.sampling.temperature <= 0:
             raise ValueError("rollout.sampling.temperature: greedy episodes of a task are all the same; set it above 0")
         if self.rollout.sampling.top_p < 1:
@@ -178,8 +192,9 @@ class OnlineStage(StageConfig, TaskSelection):
         return self
 
     def upstream(self) -> list[str]:
-        """The stage gone on from; a name with a ``/`` is a folder."""
-        return [self.adapter] if self.adapter and "/" not in self.adapter else []
+        """The stages gone on from and scored with; a name with a ``/`` is a folder."""
+        names = (self.adapter, self.verifier.weights if self.verifier else "")
+        return [name for name in names if name and "/" not in name]
 
 
 class GrpoConfig(OnlineStage):

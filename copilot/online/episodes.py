@@ -88,9 +88,9 @@ class Choice:
     """First index of the next step."""
 
 
-def make_episode(trajectory: Trajectory, config: OnlineStage) -> Episode:
-    """Reward and rows of a finished trajectory."""
-    reward = reward_of(trajectory, config.rewards)
+def make_episode(trajectory: Trajectory, config: OnlineStage, score: float | None = None) -> Episode:
+    """Reward and rows of a finished trajectory; ``score`` is what a verifier said of it."""
+    reward = reward_of(trajectory, config.rewards, score=score)
     rows = rows_of(trajectory, episode=0, group=0) if not trajectory.masked else []
     mask = _mask(trajectory, reward.total, rows, config)
     return Episode(
@@ -124,14 +124,16 @@ def overlong(trajectory: Trajectory) -> bool:
     return trajectory.stop_reason is StopReason.CONTEXT or (cut and not trajectory.outcome.submitted)
 
 
-def make_group(index: int, trajectories: Sequence[Trajectory], config: OnlineStage) -> Group:
-    """A finished group."""
+def make_group(
+    index: int, trajectories: Sequence[Trajectory], config: OnlineStage, scores: Mapping[int, float] | None = None
+) -> Group:
+    """A finished group; ``scores`` are a verifier's, by attempt."""
     ordered = sorted(trajectories, key=lambda t: t.attempt)
     versions = [version_of(turn.policy_version) for t in ordered for turn in t.turns]
     return Group(
         index=index,
         task_id=ordered[0].task_id,
-        episodes=[make_episode(trajectory, config) for trajectory in ordered],
+        episodes=[make_episode(t, config, (scores or {}).get(t.attempt)) for t in ordered],
         version=min(versions, default=0),
     )
 

@@ -10,6 +10,7 @@ from copilot.online.config import OnlineStage
 from copilot.online.probe import junk_reward
 from copilot.online.session import Algorithm, Session, make_batch, open_session
 from copilot.online.telemetry import Clock, machine_figures, record, rollout_figures
+from copilot.reward.terms import VERIFIER
 from copilot.stages.base import StageContext
 
 
@@ -64,6 +65,7 @@ def take_step(session: Session) -> None:
 
 
 def _probe(session: Session, task_ids: list[str], reward: float) -> dict[str, float]:
-    """What junk would have earned on the step's tasks, and as a share of what the policy earned."""
-    junk = junk_reward([session.tasks[task] for task in task_ids], session.config.rewards)
+    """What junk would have earned on the step's tasks without a verifier, and as a share of what the policy earned."""
+    weights = {name: weight for name, weight in session.config.rewards.items() if name != VERIFIER}
+    junk = junk_reward([session.tasks[task] for task in task_ids], weights)
     return {"junk_reward": junk, "junk_share": junk / reward if reward > 0 else 0.0}

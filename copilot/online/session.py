@@ -39,6 +39,8 @@ from copilot.training.weights import load_tokenizer, load_trainable, lora_config
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from copilot.verifier.base import Scorer
+
 _POLL = 0.02
 _PROBE_VERSION = -1
 
@@ -208,7 +210,8 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
             log_folder=ctx.folder / "logs" / f"rank{ctx.rank}",
         )
     )
-    collector = Collector(config, tasks, policy, ranks, folder=ctx.folder / "rollouts", seed=seed)
+    scorer = _scorer(config, ctx)
+    collector = Collector(config, tasks, policy, ranks, folder=ctx.folder / "rollouts", seed=seed, scorer=scorer)
     collector.resume(cursor=progress.cursor, dealt=len(curriculum.dealt))
     ranks.wait()
     if ranks.is_main:
@@ -261,6 +264,20 @@ def load_model(
         )
         return model
     return FullActorCritic(loaded, keep_reference=keep, critic=critic is not None, critic_weights=weights)
+
+
+def _scorer(config: OnlineStage, ctx: StageContext) -> "Scorer | None":
+    if config.verifier is None:
+        return None
+    from copilot.verifier.factory import make_scorer
+
+    name = config.verifier.weights
+    return make_scorer(
+        name if "/" in name else ctx.output(name, "weights"),
+        config.verifier.engine,
+        log_folder=ctx.folder / "logs" / f"verifier{ctx.rank}",
+        device=ctx.local_rank if torch.cuda.is_available() else None,
+    )
 
 
 def _critic_weights(critic: CriticSettings | None, ctx: StageContext) -> Path | None:

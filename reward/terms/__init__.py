@@ -3,6 +3,7 @@
 A term is one module in this folder with a module-level ``TERM``; dropping the file in is all. Terms say what happened
 (a share, a count), weights say what it is worth. Invariant: an episode that infrastructure broke has no reward at all,
 and neither has one for which any term is ``None`` or NaN; such episodes are masked, never scored 0.
+A verifier's score (:data:`VERIFIER`) is a term too, but one that takes a model: it is measured elsewhere and given.
 """
 
 import importlib
@@ -16,6 +17,10 @@ from copilot.errors import RecipeError, did_you_mean
 
 Term = Callable[[Trajectory], float | None]
 """What one term says of an episode; ``None``: it cannot say."""
+
+
+VERIFIER = "verifier"
+"""Name of the term that a trained verifier says."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,11 @@ def get_term(name: str) -> Term:
     return term
 
 
-def reward_of(trajectory: Trajectory, weights: Mapping[str, float]) -> Reward:
-    """What an episode earned under ``weights``, term by term."""
+def reward_of(trajectory: Trajectory, weights: Mapping[str, float], *, score: float | None = None) -> Reward:
+    """What an episode earned under ``weights``, term by term; ``score`` is what a verifier said of it."""
     if trajectory.masked:
         return Reward(total=None, terms={})
-    said = {name: get_term(name)(trajectory) for name in weights}
+    said = {name: score if name == VERIFIER else get_term(name)(trajectory) for name in weights}
     terms = {name: value for name, value in said.items() if value is not None and math.isfinite(value)}
     if len(terms) < len(weights):
         return Reward(total=None, terms=terms)
