@@ -181,8 +181,6 @@ class OnlineStage(StageConfig, TaskSelection):
             )
         if self.dynamic_sampling.enabled and self.group_size < 2:
             raise ValueError("dynamic_sampling: a group of one has no variance; turn it off, or raise group_size")
-        if self.training.method == "full" and isinstance(self.policy, VllmConfig):
-            raise ValueError("training.method full: vLLM is sent adapters only; use lora, or policy.type: transformers")
         if isinstance(self.policy, VllmConfig) and self.policy.sleep_mode and self.staleness.bound:
             raise ValueError("policy.sleep_mode: an overlapped server never sleeps; set staleness.bound: 0")
         if self.training.deepspeed:

@@ -27,6 +27,7 @@ from copilot.online.telemetry import success_by_task
 from copilot.online.update import Updater
 from copilot.online.visibility import check_visible
 from copilot.policy.adapters import PROBE, adapter_without_effect, is_without_effect
+from copilot.policy.config import TransformersConfig, VllmConfig
 from copilot.policy.factory import Weights, make_policy, resolve_weights
 from copilot.policy.versions import VersionedPolicy
 from copilot.rollout.rendering import Renderer
@@ -204,7 +205,7 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     curriculum.restore(progress.rates)
     policy = VersionedPolicy(
         make_policy(
-            config.policy,
+            _engine_config(config),
             model=start.model,
             device=ctx.local_rank if torch.cuda.is_available() else None,
             log_folder=ctx.folder / "logs" / f"rank{ctx.rank}",
@@ -264,6 +265,13 @@ def load_model(
         )
         return model
     return FullActorCritic(loaded, keep_reference=keep, critic=critic is not None, critic_weights=weights)
+
+
+def _engine_config(config: OnlineStage) -> VllmConfig | TransformersConfig:
+    """The engine, ready for what will be pushed to it: adapters, or full weights."""
+    if isinstance(config.policy, VllmConfig) and config.training.method == "full":
+        return config.policy.model_copy(update={"full_weights": True, "max_lora_rank": 0})
+    return config.policy
 
 
 def _scorer(config: OnlineStage, ctx: StageContext) -> "Scorer | None":

@@ -37,6 +37,8 @@ class VllmConfig(StrictModel):
     """Adapters decoded together in one batch."""
     sleep_mode: bool = False
     """Give the device's memory back while a trainer on the same GPU trains (CUDA only; a server of the stage's own)."""
+    full_weights: bool = False
+    """Take full weights while serving; the online stages set it with ``training.method: full``."""
 
 
 class TransformersConfig(StrictModel):

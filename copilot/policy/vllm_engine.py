@@ -28,6 +28,10 @@ _RETRIES = 3
 _READ_SECONDS = 1800.0
 _CHOICE_SUM = 0.01
 """How far the probabilities of a restricted choice may be from adding up to 1."""
+_LORA_REMEDY = (
+    "see policy.max_lora_rank; a server of your own needs --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+)
+_DEV_REMEDY = "the weights must be a folder the server can read; a server of your own needs VLLM_SERVER_DEV_MODE=1"
 
 
 class VllmPolicy(Policy):
@@ -149,6 +153,21 @@ class VllmPolicy(Policy):
         served = self._adapters.pop(name)
         await self._manage("/v1/unload_lora_adapter", {"lora_name": served}, name)
 
+    async def load_weights(self, path: str) -> None:
+        """Replace the full weights, with ``full_weights``; see :meth:`Policy.load_weights`.
+
+        The workers read the folder themselves, and whatever was cached under the old weights is dropped.
+
+        Raises:
+            ModelError: No weights in the folder; vLLM would die of it.
+            ServerError: The server refused.
+        """
+        if not any(Path(path).glob("*.safetensors")):
+            raise ModelError("no safetensors in the folder", where=path, remedy="name a model's folder")
+        request = {"method": "reload_weights", "kwargs": {"weights_path": str(Path(path).resolve())}}
+        await self._manage("/collective_rpc", request, path, remedy=_DEV_REMEDY)
+        await self._manage("/reset_prefix_cache", {}, path, remedy=_DEV_REMEDY)
+
     async def sleep(self) -> None:
         """Weights to host memory, cache dropped, with ``sleep_mode``; see :meth:`Policy.sleep`."""
         if self._config.sleep_mode:
@@ -211,12 +230,10 @@ class VllmPolicy(Policy):
         if self._server is not None and not self._server.alive:
             raise self._server.failure("vLLM died while serving")
 
-    async def _manage(self, path: str, body: dict[str, Any], where: str) -> None:
+    async def _manage(self, path: str, body: dict[str, Any], where: str, *, remedy: str = _LORA_REMEDY) -> None:
         response = await self._send(path, body)
         if response.status_code != httpx.codes.OK:
             self._require_alive()
-            remedy = "see policy.max_lora_rank; a server of your own needs --enable-lora and "
-            remedy += "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             what = f"the server refused {path} ({response.status_code}): {response.text[:300]}"
             raise ServerError(what, where=where, remedy=remedy)
 

@@ -169,8 +169,8 @@ class VllmServer:
         clean["VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"] = "3600"
         clean["VLLM_ENGINE_READY_TIMEOUT_S"] = str(math.ceil(self._config.start_timeout))
         clean["PYTHONUNBUFFERED"] = "1"
-        if self._config.sleep_mode:
-            clean["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up
+        if self._config.sleep_mode or self._config.full_weights:
+            clean["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up; /collective_rpc
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
         if self._cpu:

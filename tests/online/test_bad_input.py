@@ -106,7 +106,6 @@ def test_a_template_that_rewrites_messages_is_refused(actor: Path) -> None:
         ({"rollout": {"sampling": {"temperature": 1.0, "top_p": 0.9}}}, "top_p"),
         ({"group_size": 1}, "greater than or equal to 2"),
         ({"training": {"deepspeed": "zero2"}}, "deepspeed"),
-        ({"training": {"method": "full"}}, "adapters only"),
         ({"policy": {"type": "openai", "model": "gpt"}}, "openai"),
     ],
 )

@@ -1,6 +1,7 @@
 """The served engine with the tiny model on the installed vLLM: ids, logprobs, adapters, failures, no orphans."""
 
 import asyncio
+import copy
 import importlib.util
 import os
 import signal
@@ -47,9 +48,11 @@ def model(tiny: Path) -> Any:
 @pytest.fixture(scope="module")
 def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """One server for the module; it must be gone with all its processes afterwards."""
-    started = VllmServer(CONFIG, model=str(tiny), device=None, log_folder=tmp_path_factory.mktemp("logs"))
+    config = CONFIG.model_copy(update={"full_weights": True})
+    started = VllmServer(config, model=str(tiny), device=None, log_folder=tmp_path_factory.mktemp("logs"))
+    before = set(descendants(os.getpid()))
     asyncio.run(started.start())
-    below = descendants(os.getpid())
+    below = set(descendants(os.getpid())) - before
     assert len(below) >= 2
     yield started
     asyncio.run(started.stop())
@@ -186,6 +189,34 @@ def test_an_adapter_the_server_refuses_is_one_clear_error(server: VllmServer, ti
                 await policy.load_adapter("wide", str(folder))
 
     asyncio.run(body())
+
+
+def test_full_weights_replace_those_served(server: VllmServer, tiny: Path, model: Any, tmp_path: Path) -> None:
+    """Real weights into the real server: it samples from the new ones, and from the old ones again afterwards."""
+    other = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator) * 0.05)
+    other.save_pretrained(tmp_path / "other")
+    prompt = list(range(20, 60))
+
+    async def run() -> list[Generation]:
+        async with serving(server, tiny, full_weights=True) as policy:
+            answers = []
+            for folder in (tiny, tmp_path / "other", tiny):
+                await policy.load_weights(str(folder))
+                answers.append(await policy.generate(request(prompt, max_tokens=8, temperature=1.0)))
+            with pytest.raises(ModelError, match="no safetensors"):
+                await policy.load_weights(str(tmp_path / "none"))
+            return answers
+
+    for answer, weights in zip(asyncio.run(run()), (model, other, model), strict=True):
+        ids = torch.tensor([[*prompt, *(answer.token_ids or [])]])
+        with torch.no_grad():
+            logprobs = weights(ids).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        own = logprobs.gather(1, ids[0, len(prompt) :, None])[:, 0]
+        assert torch.allclose(own, torch.tensor(answer.logprobs), atol=1e-4)
 
 
 def test_a_prompt_that_fills_the_context_is_a_failed_sample(server: VllmServer, tiny: Path) -> None:
