@@ -98,7 +98,9 @@ def _containers() -> int:
     except docker.errors.DockerException:
         return 0
     with contextlib.closing(client):
-        return len(client.containers.list(all=True, filters={"label": "org.med-copilot.sandbox.owner"}))
+        return len(
+            client.containers.list(all=True, ignore_removed=True, filters={"label": "org.med-copilot.sandbox.owner"})
+        )
 
 
 async def soak(config: SandboxConfig, episodes: int, workers: int) -> tuple[Counter[str], int, int]:

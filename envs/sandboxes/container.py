@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from copilot.errors import InfrastructureError
 START = 120.0
 """Seconds a container may take until its libraries are loaded."""
 _CHUNK = 1 << 20
+
+OnClose = Callable[[int], Awaitable[None]]
+"""What ends an episode, by its number."""
 
 
 class Demultiplexer:
@@ -63,6 +66,8 @@ class Container:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stored: dict[str, asyncio.Future[None]] = {}
         self._ended: dict[int, asyncio.Future[None]] = {}
+        self._spare: Session | None = None
+        self._on_close: dict[int, OnClose] = {}
         self.sessions: dict[int, Session] = {}
         self._names = itertools.count(1)
         self.failure = ""
@@ -79,18 +84,47 @@ class Container:
         except TimeoutError as error:
             raise InfrastructureError("sandbox", "the container did not get ready") from error
 
-    async def open(self, spec: SandboxSpec, *, on_close: Callable[[], Any]) -> Session:
-        """Fork an episode in the container."""
+    async def fork_ahead(self) -> None:
+        """Fork the only episode of the container before its task is known: opening it is then a message."""
+        self._spare = await self._fork(SandboxSpec(), {}, None)
+
+    async def open(self, spec: SandboxSpec, *, on_close: OnClose) -> Session:
+        """An episode in the container: the one forked ahead, or a new one.
+
+        Args:
+            spec: Files, preamble, seed.
+            on_close: Called with the episode's number when it is closed.
+
+        Raises:
+            InfrastructureError: The container is gone, or the preamble failed.
+        """
         keys = {name: await self._store(path) for name, path in spec.files.items()}
         if self.failure:
             raise InfrastructureError("sandbox", self.failure)
+        session, self._spare = self._spare, None
+        if session is None:
+            return await self._fork(spec, keys, on_close)
+        self._on_close[session.number] = on_close
+        try:
+            self._send("place", {"files": keys})
+            await session.begin(spec)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    async def _fork(self, spec: SandboxSpec, keys: dict[str, str], on_close: OnClose | None) -> Session:
         name = next(self._names)
+        if on_close is not None:
+            self._on_close[name] = on_close
 
         async def kill() -> None:
             self.sessions.pop(name, None)
-            await on_close()
+            if name in self._on_close:
+                await self._on_close.pop(name)(name)
 
         session = Session(lambda frame: self._send(name, frame), kill, self._limits, self._slots)
+        session.number = name
         self.sessions[name] = session
         self._ended[name] = asyncio.get_running_loop().create_future()
         limits = self._limits.model_dump()
@@ -109,7 +143,6 @@ class Container:
         except BaseException:
             await session.close()
             raise
-        session.number = name
         return session
 
     async def end(self, number: int) -> None:

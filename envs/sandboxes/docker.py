@@ -128,6 +128,8 @@ class Backend(SandboxBackend):
         self._all.add(container)
         try:
             await container.ready(self._settings())
+            if not self.shared:
+                await container.fork_ahead()
         except BaseException:
             await self._remove(container)
             raise
@@ -244,7 +246,7 @@ class Backend(SandboxBackend):
             if container is not None:
                 await self._remove(container)
         try:
-            return await container.open(spec, on_close=lambda: self._remove(container))
+            return await container.open(spec, on_close=lambda _: self._remove(container))
         finally:
             self._refill()  # not before: starting containers would take the processors from this start
 
@@ -254,13 +256,7 @@ class Backend(SandboxBackend):
             await self._remove(dead)
             await self._add()
         container = min(self._ready, key=lambda one: len(one.sessions))
-        session: Session
-
-        async def end() -> None:
-            await container.end(session.number)
-
-        session = await container.open(spec, on_close=end)
-        return session
+        return await container.open(spec, on_close=container.end)
 
 
 def owner() -> str:
@@ -275,7 +271,7 @@ def sweep(client: Any) -> int:
     import docker.errors
 
     removed = 0
-    for container in client.containers.list(all=True, filters={"label": OWNER}):
+    for container in client.containers.list(all=True, ignore_removed=True, filters={"label": OWNER}):
         host, pid, began = container.labels[OWNER].rsplit(":", 2)
         if host != socket.gethostname() or _began(int(pid)) == began:
             continue

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import JsonValue, ValidationError
 
-from copilot.envs.sandboxes.base import CellResult, Sandbox, SandboxLimits, file_name
+from copilot.envs.sandboxes.base import CellResult, Sandbox, SandboxLimits, SandboxSpec, file_name
 from copilot.envs.sandboxes.inside.frames import Frame
 from copilot.errors import InfrastructureError
 
@@ -75,6 +75,17 @@ class Session(Sandbox):
             await asyncio.wait_for(asyncio.shield(self._hello), START)
         except TimeoutError as error:
             raise InfrastructureError("sandbox", f"no hello within {START:.0f} s") from error
+
+    async def begin(self, spec: SandboxSpec) -> None:
+        """Tell an episode that was forked ahead what it is for.
+
+        Raises:
+            InfrastructureError: The preamble failed.
+        """
+        known = {"seed": spec.seed, "preamble": spec.preamble, "writable": spec.writable}
+        reply = await self._request({"op": "begin", **known, "seconds": START})
+        if reply.get("status") != "ok":
+            raise InfrastructureError("sandbox", str(reply.get("message")))
 
     async def execute(self, code: str, *, timeout: float | None = None) -> CellResult:
         """Run a cell."""

@@ -42,7 +42,9 @@ def _config(mode: str) -> SandboxConfig:
 
 def _mine(client: Any, run: str = "") -> int:
     label = "org.med-copilot.sandbox.owner"
-    return len(client.containers.list(all=True, filters={"label": f"{label}={run}" if run else label}))
+    return len(
+        client.containers.list(all=True, ignore_removed=True, filters={"label": f"{label}={run}" if run else label})
+    )
 
 
 @pytest.mark.parametrize("mode", ["single", "shared"])
@@ -104,11 +106,13 @@ def test_leftovers_of_dead_owners_are_swept_and_others_kept(client: Any) -> None
     try:
         sweep(client)
         left = {
-            key for key, container in made.items() if client.containers.list(all=True, filters={"id": container.id})
+            key
+            for key, container in made.items()
+            if client.containers.list(all=True, ignore_removed=True, filters={"id": container.id})
         }
         assert left == {"alive", "elsewhere"}
     finally:
-        for container in client.containers.list(all=True, filters={"label": OWNER}):
+        for container in client.containers.list(all=True, ignore_removed=True, filters={"label": OWNER}):
             if container.id in {one.id for one in made.values()}:
                 container.remove(force=True)
 

@@ -1,11 +1,8 @@
 """What happens between fork and first instruction in the processes that run model code."""
 
 import os
-import random
 import resource
-import shutil
 import signal
-import sys
 from dataclasses import dataclass, field
 
 from . import landlock, seccomp, syscalls
@@ -44,14 +41,7 @@ def run_interpreter(settings: ChildSettings, code: bytes, pipes: list[int]) -> N
     _confine(settings, code, pipes)
     os.environ.clear()
     os.environ.update(settings.environment)
-    random.seed(settings.seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(settings.seed % 2**32)
-    for name in settings.writable:
-        if not os.path.lexists(name):
-            shutil.copyfile(f"{settings.data}/{name}", name)
-    Interpreter(pipes[2], pipes[3]).serve()
+    Interpreter(pipes[2], pipes[3], settings.data).serve()
     os._exit(0)
 
 

@@ -1,7 +1,8 @@
 """The first process of a container: one attached stream carries the frames of many episodes.
 
 Every frame on standard input names whom it is ``to``, every frame on standard output whom it is ``from``: ``zygote``,
-``launcher``, or an episode's number. ``put`` frames bring task files. In a container of its own an episode is a plain
+``launcher``, or an episode's number. ``put`` frames bring task files, ``place`` frames show them to an episode that was
+forked before its task was known. In a container of its own an episode is a plain
 fork, and its interpreter becomes another user, so that it can neither signal its supervisor nor write its task files;
 in a shared container the launcher makes namespaces exactly as on a host. End of input ends everything.
 """
@@ -110,6 +111,8 @@ class Port:
         target, frame = message["to"], message["frame"]
         if target == "put":
             self._put(frame)
+        elif target == "place":
+            self._place(frame["files"])
         elif target == "zygote" and frame["op"] == "spawn":
             self._spawn(frame)
         else:
@@ -126,13 +129,17 @@ class Port:
     def _spawn(self, frame: frames.Frame) -> None:
         ours, theirs = socket.socketpair()
         if not self.shared:
-            for name, key in frame["files"].items():
-                shutil.copyfile(f"{STORE}/{key}", f"{DATA}/{name}")
-                os.chmod(f"{DATA}/{name}", 0o444)
+            self._place(frame["files"])
             frame = {**frame, "files": {}}
         socket.send_fds(self.zygote, [frames.encode(frame)], [theirs.fileno()])
         theirs.close()
         self._add(frame["id"], ours)
+
+    def _place(self, files: dict[str, str]) -> None:
+        """Show the only episode of this container its task files."""
+        for name, key in files.items():
+            shutil.copyfile(f"{STORE}/{key}", f"{DATA}/{name}")
+            os.chmod(f"{DATA}/{name}", 0o444)
 
     def _put(self, frame: frames.Frame) -> None:
         path = f"{STORE}/{frame['key']}"

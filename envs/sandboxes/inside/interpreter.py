@@ -11,6 +11,8 @@ import builtins
 import contextlib
 import linecache
 import os
+import random
+import shutil
 import sys
 import traceback
 import types
@@ -29,11 +31,12 @@ class Interpreter:
     Args:
         requests: Descriptor of the pipe requests come from.
         replies: Descriptor of the pipe replies go to.
+        data: Where the task files are.
     """
 
-    def __init__(self, requests: int, replies: int) -> None:
-        self.requests, self.replies = requests, replies
-        self.answer = {"exec": self._cell, "get": self._get, "put": self._put}
+    def __init__(self, requests: int, replies: int, data: str) -> None:
+        self.requests, self.replies, self.data = requests, replies, data
+        self.answer = {"begin": self._begin, "exec": self._cell, "get": self._get, "put": self._put}
         self.pid, self.work = os.getpid(), os.getcwd()
         self.builtins = dict(vars(builtins))
         self.incoming = frames.Buffer()
@@ -78,6 +81,20 @@ class Interpreter:
                 stream.flush()
             except Exception:
                 continue
+
+    def _begin(self, request: frames.Frame) -> frames.Frame:
+        """Seeds, the copies of task files that may be written, the preamble."""
+        try:
+            random.seed(request["seed"])
+            numpy = sys.modules.get("numpy")
+            if numpy is not None:
+                numpy.random.seed(request["seed"] % 2**32)
+            for name in request["writable"]:
+                if not os.path.lexists(name):
+                    shutil.copyfile(f"{self.data}/{name}", name)
+        except OSError as error:
+            return _failure(error, request["cell"])
+        return self._cell(request)
 
     def _cell(self, request: frames.Frame) -> frames.Frame:
         code, name = request["code"], request["cell"]

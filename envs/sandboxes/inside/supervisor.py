@@ -10,7 +10,7 @@ import select
 import signal
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import frames, seccomp, syscalls, values
@@ -119,6 +119,8 @@ class Supervisor:
             return self._value(request)
         if request["op"] == "reset":
             return self._reset(request)
+        if request["op"] == "begin":
+            return self._begin(request)
         started = time.monotonic()
         runner = self._command if request["op"] == "terminal" else self._cell
         try:
@@ -226,15 +228,30 @@ class Supervisor:
         self._result({}, 0.0)
         return reply
 
+    def _begin(self, request: frames.Frame) -> frames.Frame:
+        """An episode that was forked ahead learns what it is for."""
+        known = {name: request[name] for name in ("seed", "preamble", "writable")}
+        self.settings = replace(self.settings, **known)
+        try:
+            self._prepare(self.child)
+        except RuntimeError as error:
+            return {"status": "failed", "message": str(error)}
+        return {"status": "ok"}
+
     # -- the interpreter's life ------------------------------------------------------------------------------------
 
     def _start(self) -> Child:
         child = self._spawn(lambda pipes: run_interpreter(self.settings, self.filter, pipes), talks=True)
+        self._prepare(child)
+        return child
+
+    def _prepare(self, child: Child) -> None:
+        """Seed a fresh interpreter and run the preamble in it; what that prints is nobody's."""
+        settings = self.settings
+        request = {"seed": settings.seed, "writable": list(settings.writable), "code": settings.preamble}
         try:
             reply = self._exchange(
-                child,
-                {"op": "exec", "code": self.settings.preamble, "cell": "<preamble>", "id": -1},
-                time.monotonic() + START,
+                child, {"op": "begin", **request, "cell": "<preamble>", "id": -1}, time.monotonic() + START
             )
         except (Ended, frames.FrameError) as error:
             raise RuntimeError(f"the interpreter did not start: {error}; {self.err.text()[0][-2000:]}") from error
@@ -242,7 +259,6 @@ class Supervisor:
             raise RuntimeError(f"the preamble failed: {reply.get('trace') or reply.get('message')}")
         self.out.clear()
         self.err.clear()
-        return child
 
     def _spawn(self, body: Any, *, talks: bool) -> Child:
         pairs = [os.pipe() for _ in range(4 if talks else 2)]
