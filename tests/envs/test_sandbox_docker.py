@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from copilot.envs.sandboxes import DockerConfig, SandboxConfig, SandboxLimits, SandboxSpec, make_backend
-from copilot.errors import SandboxError
+from copilot.errors import InfrastructureError, SandboxError
 
 pytestmark = pytest.mark.docker
 LIMITS = SandboxLimits(cell_seconds=20, memory_mb=256, processes=32, disk_mb=8)
@@ -63,6 +63,40 @@ def test_an_episode_with_files_state_and_values(client: Any, mode: str, tmp_path
             await backend.close()
 
     assert asyncio.run(go()) == ("container", "1600001\n", "error", 1600001)
+
+
+@pytest.mark.parametrize("mode", ["single", "shared"])
+def test_seed_preamble_and_copies_hold_before_and_after_a_crash(client: Any, mode: str, tmp_path: Path) -> None:
+    """In a container of its own the episode was forked before any of them was known."""
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    cell = "import random, numpy\nopen('t.csv').read(), helper(), random.random(), numpy.random.rand()"
+    spec = SandboxSpec(
+        files={"t.csv": tmp_path / "t.csv"}, writable=("t.csv",), seed=7, preamble="def helper(): return 'here'"
+    )
+
+    async def go() -> list[str]:
+        backend = make_backend(_config(mode))
+        await backend.start()
+        said = []
+        try:
+            for _ in range(2):
+                async with await backend.open(spec) as sandbox:
+                    said.append((await sandbox.execute(cell)).stdout)
+                    assert (await sandbox.execute("import os; os._exit(3)")).status == "crashed"
+                    said.append((await sandbox.execute(cell)).stdout)
+            with pytest.raises(InfrastructureError, match="ZeroDivisionError"):
+                await backend.open(SandboxSpec(preamble="1/0"))
+            async with await backend.open(SandboxSpec(seed=8)) as sandbox:
+                other = await sandbox.execute("import random\nrandom.random()")
+            assert other.stdout.strip() not in said[0]
+        finally:
+            await backend.close()
+        return said
+
+    said = asyncio.run(go())
+    assert len(said) == 4
+    assert set(said) == {said[0]}
+    assert "here" in said[0]
 
 
 @pytest.mark.parametrize("mode", ["single", "shared"])
