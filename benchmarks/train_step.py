@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--model", default="SmolLM2-135M-Instruct")
     parser.add_argument("--groups", type=int, default=2)
     parser.add_argument("--group-size", type=int, default=8)
-    parser.add_argument("--micro-batch", type=int, default=4, help="TRL's rows per forward")
+    parser.add_argument("--micro-batch", type=int, default=2, help="TRL's rows per forward")
     parser.add_argument("--forward-tokens", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
