@@ -20,7 +20,7 @@ def overlap(suites: tuple[str, ...], n: int, docs: str) -> None:
     table = overlap_table(suites, n=n)
     click.echo(table)
     if Path(docs).is_file():
-        fill_blocks(Path(docs), {"overlap": table})
+        fill_blocks(Path(docs), {"suite_overlap": table})
 
 
 def overlap_table(names: tuple[str, ...], *, n: int = 10) -> str:
