@@ -12,7 +12,7 @@ from copilot.policy.config import TransformersConfig, VllmConfig
 from copilot.reward.terms import VERIFIER, get_term
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection
-from copilot.stages.base import StageConfig
+from copilot.stages.base import StageConfig, stage_ids
 from copilot.training.config import LoraSettings, WeightsConfig
 
 GroupAdvantage = Literal["std", "mean", "leave_one_out"]
@@ -191,8 +191,7 @@ class OnlineStage(StageConfig, TaskSelection):
 
     def upstream(self) -> list[str]:
         """The stages gone on from and scored with; a name with a ``/`` is a folder."""
-        names = (self.adapter, self.verifier.weights if self.verifier else "")
-        return [name for name in names if name and "/" not in name]
+        return stage_ids(self.adapter, self.verifier.weights if self.verifier else "")
 
 
 class GrpoConfig(OnlineStage):
@@ -243,5 +242,4 @@ class PpoConfig(OnlineStage):
 
     def upstream(self) -> list[str]:
         """The stages gone on from."""
-        critic = self.critic.weights
-        return [*super().upstream(), *([critic] if critic and "/" not in critic else [])]
+        return [*super().upstream(), *stage_ids(self.critic.weights)]

@@ -279,9 +279,8 @@ def _scorer(config: OnlineStage, ctx: StageContext) -> "Scorer | None":
         return None
     from copilot.verifier.factory import make_scorer
 
-    name = config.verifier.weights
     return make_scorer(
-        name if "/" in name else ctx.output(name, "weights"),
+        ctx.locate(config.verifier.weights, "weights"),
         config.verifier.engine,
         log_folder=ctx.folder / "logs" / f"verifier{ctx.rank}",
         device=ctx.local_rank if torch.cuda.is_available() else None,

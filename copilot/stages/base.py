@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from copilot.recipe.schema import ModelConfig
 
 
+def stage_ids(*names: str) -> list[str]:
+    """Those of ``names`` that are stages: not empty, and no folder, which has a ``/`` and so never hides a stage."""
+    return [name for name in names if name and "/" not in name]
+
+
 class StageConfig(StrictModel):
     """What every stage has."""
 
@@ -72,6 +77,10 @@ class StageContext:
         if name not in outputs:
             raise RecipeError(f"stage {stage_id!r} has no output {name!r}", remedy=did_you_mean(name, outputs))
         return outputs[name]
+
+    def locate(self, name: str, output: str) -> Path:
+        """The folder ``name`` stands for: itself when it has a ``/``, else what that stage left as ``output``."""
+        return Path(name).expanduser() if "/" in name else Path(self.output(name, output))
 
     def log(self, step: int | None = None, **figures: float | int | str) -> None:
         """Append a record to the run's ``metrics.jsonl`` (rank 0 only; others are ignored)."""

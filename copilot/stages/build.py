@@ -18,7 +18,7 @@ from copilot.data.dataset import DatasetConfig, DatasetReport, build_dataset, re
 from copilot.data.decontaminate import Overlap, find_overlap
 from copilot.data.rows import Ref, Sample
 from copilot.errors import DataError
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class BuildConfig(StageConfig, DatasetConfig):
 
     def upstream(self) -> list[str]:
         """The stages read: every entry that is not a path."""
-        stores = [name for name in self.stores() if "/" not in name]
+        stores = stage_ids(*self.stores())
         return [*stores, *(name for name in (self.scores, self.turn_labels) if name)]
 
     def stores(self) -> dict[str, float | None]:
@@ -77,7 +77,7 @@ class BuildConfig(StageConfig, DatasetConfig):
 
 def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
     """Write ``rows.jsonl`` and ``report.json``; see :class:`DatasetReport` for the counts."""
-    stores = {name: _locate(name, ctx) for name in config.stores()}
+    stores = {name: ctx.locate(name, "trajectories") for name in config.stores()}
     samples, read = read_samples(stores)
     samples, rendered = _with_rows(samples, ctx)
     samples = _with_turn_values(_with_scores(samples, config, ctx), config, ctx)
@@ -107,11 +107,6 @@ def run(config: BuildConfig, ctx: StageContext) -> dict[str, Any]:
         "count": len(rows),
         "report": str(report_file.absolute()),
     }
-
-
-def _locate(name: str, ctx: StageContext) -> Path:
-    """The store an entry names: a path has a ``/``, so that a folder never hides a stage of the same name."""
-    return Path(name).expanduser() if "/" in name else Path(ctx.output(name, "trajectories"))
 
 
 def _with_rows(samples: list[Sample], ctx: StageContext) -> tuple[list[Sample], int]:

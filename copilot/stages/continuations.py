@@ -13,7 +13,7 @@ from copilot.data.trajectory import SuccessRule
 from copilot.policy.config import PolicyConfig, VllmConfig
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection, gather_tasks
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 
 if TYPE_CHECKING:
     from copilot.verifier.continuations import Key, Spot
@@ -41,7 +41,7 @@ class ContinuationsConfig(StageConfig, TaskSelection):
 
     def upstream(self) -> list[str]:
         """The episodes, and the weights; a name with a ``/`` is a folder."""
-        return [self.trajectories, *([self.adapter] if self.adapter and "/" not in self.adapter else [])]
+        return [self.trajectories, *stage_ids(self.adapter)]
 
 
 def run(config: ContinuationsConfig, ctx: StageContext) -> dict[str, Any]:

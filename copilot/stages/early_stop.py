@@ -3,14 +3,13 @@
 import asyncio
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from copilot.data.trajectory import SuccessRule
 from copilot.policy.config import TransformersConfig, VllmConfig
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 
 
 class EarlyStopConfig(StageConfig):
@@ -35,7 +34,7 @@ class EarlyStopConfig(StageConfig):
 
     def upstream(self) -> list[str]:
         """Verifier and stores; a name with a ``/`` is a folder."""
-        return [name for name in (self.verifier, self.validation, self.test) if "/" not in name]
+        return stage_ids(self.verifier, self.validation, self.test)
 
 
 def run(config: EarlyStopConfig, ctx: StageContext) -> dict[str, Any]:
@@ -53,12 +52,12 @@ def run(config: EarlyStopConfig, ctx: StageContext) -> dict[str, Any]:
 
     parts = {}
     for name in (config.validation, config.test):
-        store = name if "/" in name else ctx.output(name, "trajectories")
+        store = ctx.locate(name, "trajectories")
         parts[name] = [sample.trajectory for sample in read_scorable({name: store})[0]]
     shared = {t.task_id for t in parts[config.validation]} & {t.task_id for t in parts[config.test]}
     if shared:
         raise DataError(f"{len(shared)} tasks are in validation and test", where=ctx.stage_id, remedy="use other tasks")
-    folder = config.verifier if "/" in config.verifier else ctx.output(config.verifier, "weights")
+    folder = ctx.locate(config.verifier, "weights")
     scorer = make_scorer(folder, config.engine, log_folder=ctx.folder / "logs")
     check_unseen(scorer.info, (t.task_id for t in parts[config.test]))
 
@@ -84,7 +83,7 @@ def run(config: EarlyStopConfig, ctx: StageContext) -> dict[str, Any]:
         "turns_saved": found.turns_saved,
     }
     ctx.log(**figures)
-    return {"verifier": str(Path(folder).expanduser()), "early_stop": str(path), **figures}
+    return {"verifier": str(folder), "early_stop": str(path), **figures}
 
 
 STAGE = Stage(EarlyStopConfig, run, distributed=False)

@@ -21,7 +21,7 @@ from copilot.envs.protocols.base import ProtocolName
 from copilot.policy.config import OpenAIConfig, PolicyConfig, VllmConfig
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection, gather_tasks
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 from copilot.stages.sample import check_data_use, store_address
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class EvaluateConfig(StageConfig, TaskSelection):
 
     def upstream(self) -> list[str]:
         """The training stages evaluated; names with a ``/`` are folders."""
-        return [s.adapter for s in self.subjects if s.adapter and "/" not in s.adapter]
+        return stage_ids(*(s.adapter for s in self.subjects))
 
     def pairs(self) -> list[tuple[str, str]]:
         """The comparisons to make."""

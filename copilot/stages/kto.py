@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 from copilot.training.config import KtoSettings, TrainingConfig
 
 
@@ -25,7 +25,7 @@ class KtoStage(StageConfig):
 
     def upstream(self) -> list[str]:
         """The rows, and the stage gone on from; a name with a ``/`` is a folder."""
-        return [self.rows, *([self.adapter] if self.adapter and "/" not in self.adapter else [])]
+        return [self.rows, *stage_ids(self.adapter)]
 
 
 def _run(config: KtoStage, ctx: StageContext) -> dict[str, Any]:

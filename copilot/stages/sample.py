@@ -15,7 +15,7 @@ from copilot.errors import EmptyDatasetError, RecipeError
 from copilot.policy.config import OpenAIConfig, PolicyConfig, ReferenceConfig, VllmConfig
 from copilot.rollout.config import RolloutConfig
 from copilot.rollout.selection import TaskSelection, gather_tasks
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 
 if TYPE_CHECKING:
     from copilot.verifier.early_stop import EarlyStop
@@ -47,7 +47,7 @@ class SampleConfig(StageConfig, TaskSelection):
 
     def upstream(self) -> list[str]:
         """The stage whose weights are sampled from; a name with a ``/`` is a folder."""
-        adapter = [self.adapter] if self.adapter and "/" not in self.adapter else []
+        adapter = stage_ids(self.adapter)
         return [*adapter, *([self.early_stop] if self.early_stop else [])]
 
     def policy_label(self) -> str:

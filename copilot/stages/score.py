@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from copilot.policy.config import TransformersConfig, VllmConfig
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 
 
 class ScoreConfig(StageConfig):
@@ -27,7 +26,7 @@ class ScoreConfig(StageConfig):
 
     def upstream(self) -> list[str]:
         """Verifier and stores; a name with a ``/`` is a folder."""
-        return [name for name in (self.verifier, *self.trajectories) if "/" not in name]
+        return stage_ids(self.verifier, *self.trajectories)
 
 
 def run(config: ScoreConfig, ctx: StageContext) -> dict[str, Any]:
@@ -37,8 +36,8 @@ def run(config: ScoreConfig, ctx: StageContext) -> dict[str, Any]:
     from copilot.verifier.factory import make_scorer
     from copilot.verifier.scores import read_scorable, score_missing
 
-    stores = {name: name if "/" in name else ctx.output(name, "trajectories") for name in config.trajectories}
-    folder = config.verifier if "/" in config.verifier else ctx.output(config.verifier, "weights")
+    stores = {name: ctx.locate(name, "trajectories") for name in config.trajectories}
+    folder = ctx.locate(config.verifier, "weights")
     samples, masked = read_scorable(stores)
     device = ctx.local_rank if torch.cuda.is_available() else None
     scorer = make_scorer(folder, config.engine, log_folder=ctx.folder / "logs", device=device)
@@ -57,8 +56,8 @@ def run(config: ScoreConfig, ctx: StageContext) -> dict[str, Any]:
     ctx.log(**figures, scored=scored, tokens=scorer.tokens, seconds=round(seconds, 2))
     return {
         "scores": str(path),
-        "stores": {name: str(Path(store).expanduser()) for name, store in stores.items()},
-        "verifier": str(Path(folder).expanduser()),
+        "stores": {name: str(store) for name, store in stores.items()},
+        "verifier": str(folder),
         **figures,
     }
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 from copilot.training.config import TrainingConfig
 
 
@@ -23,7 +23,7 @@ class SftStage(StageConfig):
 
     def upstream(self) -> list[str]:
         """The rows, and the stage gone on from; a name with a ``/`` is a folder."""
-        return [self.rows, *([self.adapter] if self.adapter and "/" not in self.adapter else [])]
+        return [self.rows, *stage_ids(self.adapter)]
 
 
 def _run(config: SftStage, ctx: StageContext) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from copilot.errors import DataError
 from copilot.policy.config import TransformersConfig
-from copilot.stages.base import Stage, StageConfig, StageContext
+from copilot.stages.base import Stage, StageConfig, StageContext, stage_ids
 from copilot.training.config import TrainingConfig
 from copilot.verifier.config import INFO_FILE, VerifierInfo, VerifierSettings
 
@@ -44,7 +44,7 @@ class VerifierStage(StageConfig):
 
     def upstream(self) -> list[str]:
         """Rows, validation rows, and the stage gone on from; a name with a ``/`` is a folder."""
-        start = [self.adapter] if self.adapter and "/" not in self.adapter else []
+        start = stage_ids(self.adapter)
         return [self.rows, *([self.validation] if self.validation else []), *start]
 
 
