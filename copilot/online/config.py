@@ -94,6 +94,8 @@ class OnlineTraining(WeightsConfig):
     """Tokens of a packed forward, at most (a longer row has a forward of its own)."""
     max_tokens: PositiveInt = 16384
     """Longer rows are masked and counted."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """``fsdp``: weights, gradients and optimiser in shards over the processes (FSDP2); ``none``: each has it all."""
     save_every_steps: PositiveInt = 1
     """Resumable checkpoint every so many steps; a killed run replays the rollouts since then from disk."""
 
@@ -184,7 +186,7 @@ class OnlineStage(StageConfig, TaskSelection):
         if isinstance(self.policy, VllmConfig) and self.policy.sleep_mode and self.staleness.bound:
             raise ValueError("policy.sleep_mode: an overlapped server never sleeps; set staleness.bound: 0")
         if self.training.deepspeed:
-            raise ValueError("training.deepspeed: the online loop sums gradients itself; leave it out")
+            raise ValueError("training.deepspeed: online stages shard by FSDP2; set training.sharding: fsdp instead")
         if self.staleness.past_bound == "correct" and self.loss.correction.kind == "none":
             raise ValueError("staleness.past_bound 'correct' needs loss.correction")
         return self

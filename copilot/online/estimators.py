@@ -10,9 +10,9 @@ from copilot.online.advantages import gae, group_advantages, whiten
 from copilot.online.config import GroupAdvantage, PpoConfig
 from copilot.online.episodes import Episode
 from copilot.online.model import ActorCritic
-from copilot.online.packing import make_packs
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
+from copilot.online.sharding import even_packs
 
 Figures = dict[str, float]
 
@@ -78,7 +78,7 @@ def with_critic(config: PpoConfig) -> Estimator:
 @torch.no_grad()
 def _add_values(mine: list[TrainRow], model: ActorCritic, ranks: Ranks, tokens: int) -> None:
     model.train(False)
-    for pack in make_packs(mine, tokens=tokens, device=ranks.device):
+    for pack in even_packs(mine, tokens=tokens, ranks=ranks, sharded=model.sharded):
         for row, values_N in zip(pack.rows, pack.split(model.values(pack)), strict=True):
             row.old_values_N = values_N
 

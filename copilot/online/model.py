@@ -8,7 +8,7 @@ gradient from every other adapter; here what is trained stays trainable whatever
 import copy
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -21,7 +21,8 @@ from transformers import PreTrainedModel
 
 from copilot.errors import ModelError
 from copilot.online.packing import Pack
-from copilot.online.scoring import Scored, hidden_states, score
+from copilot.online.scoring import PackModel, Scored
+from copilot.online.sharding import shard, whole
 
 HEAD_FILE = "value_head.safetensors"
 POLICY, REFERENCE, CRITIC = "default", "reference", "critic"
@@ -60,6 +61,12 @@ class ActorCritic(ABC):
 
     head: ValueHead | None = None
     """The critic's head; ``None``: there is no critic."""
+    sharded: bool = False
+    """Whether each process holds a part of the weights; then all of them call every method, in the same order."""
+
+    @abstractmethod
+    def shard(self, compute: torch.dtype | None) -> None:
+        """Split the weights over the processes (:func:`copilot.online.sharding.shard`)."""
 
     @abstractmethod
     def actor_parameters(self) -> dict[str, nn.Parameter]:
@@ -86,12 +93,12 @@ class ActorCritic(ABC):
         """Dropout on or off."""
 
     @abstractmethod
-    def save_policy(self, folder: Path) -> None:
-        """Write the policy alone, as engines and later stages load it."""
+    def save_policy(self, folder: Path, *, writes: bool = True) -> None:
+        """Write the policy alone, as engines and later stages load it; of several processes one ``writes``."""
 
     @abstractmethod
-    def save_critic(self, folder: Path) -> None:
-        """Write the critic."""
+    def save_critic(self, folder: Path, *, writes: bool = True) -> None:
+        """Write the critic; of several processes one ``writes``."""
 
 
 class AdapterActorCritic(ActorCritic):
@@ -120,9 +127,8 @@ class AdapterActorCritic(ActorCritic):
             model.load_adapter(str(reference), adapter_name=REFERENCE, is_trainable=False)
         if critic is not None:
             self._add_critic(critic, critic_weights)
-        self._trained = [*self._parameters(POLICY).values(), *self._parameters(CRITIC).values()]
-        self._active = ""
-        self._activate(POLICY)
+        self._all = PackModel(model, self.head)
+        self._take_trained()
 
     def _add_critic(self, shape: LoraConfig, weights: Path | None) -> None:
         device = next(self.model.parameters()).device
@@ -142,6 +148,17 @@ class AdapterActorCritic(ActorCritic):
     def base(self) -> PreTrainedModel:
         """The model below the adapters."""
         return cast(PreTrainedModel, self.model.get_base_model())
+
+    def shard(self, compute: torch.dtype | None) -> None:
+        """See :class:`ActorCritic`."""
+        shard(self._all, compute=compute)
+        self.sharded = True
+        self._take_trained()  # sharding puts new parameters in the old ones' places
+
+    def _take_trained(self) -> None:
+        self._trained = [*self._parameters(POLICY).values(), *self._parameters(CRITIC).values()]
+        self._active = ""
+        self._activate(POLICY)
 
     def _parameters(self, adapter: str) -> dict[str, nn.Parameter]:
         return {n: p for n, p in self.model.named_parameters() if f".{adapter}." in n or n.endswith(f".{adapter}")}
@@ -168,16 +185,16 @@ class AdapterActorCritic(ActorCritic):
     def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
         """See :class:`ActorCritic`."""
         self._activate(POLICY)
-        return score(self.model, pack, entropy_gradient=entropy_gradient)
+        return Scored(*self._all(pack, entropy_gradient=entropy_gradient))
 
     @torch.no_grad()
     def refer(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
         if self._reference is not None:
             self._activate(REFERENCE)
-            return score(self.model, pack).logps_N
+            return cast(Tensor, self._all(pack)[0])
         with self._bare():
-            return score(self.model, pack).logps_N
+            return cast(Tensor, self._all(pack)[0])
 
     @contextmanager
     def _bare(self) -> Iterator[None]:
@@ -187,26 +204,30 @@ class AdapterActorCritic(ActorCritic):
 
     def values(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
-        assert self.head is not None
         self._activate(CRITIC)
-        return cast(Tensor, self.head(hidden_states(self.base.base_model, pack)))
+        return cast(Tensor, self._all(pack, values=True)[0])
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""
         self.model.train(mode)
 
-    def save_policy(self, folder: Path) -> None:
+    def save_policy(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
-        self.model.save_pretrained(str(folder), selected_adapters=[POLICY])
+        state = _whole(self._parameters(POLICY), writes)
+        if writes:
+            self.model.save_pretrained(str(folder), selected_adapters=[POLICY], state_dict=state)
 
-    def save_critic(self, folder: Path) -> None:
+    def save_critic(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
         assert self.head is not None
+        state, head = _whole(self._parameters(CRITIC), writes), _whole(self.head.state_dict(), writes)
+        if not writes:
+            return
         staging = folder.with_name(f".{folder.name}.partial")
-        self.model.save_pretrained(str(staging), selected_adapters=[CRITIC])
+        self.model.save_pretrained(str(staging), selected_adapters=[CRITIC], state_dict=state)
         (staging / CRITIC).rename(folder)  # PEFT adds the adapter's name
         shutil.rmtree(staging)
-        save_file(self.head.state_dict(), str(folder / HEAD_FILE))
+        save_file(head, str(folder / HEAD_FILE))
 
 
 class FullActorCritic(ActorCritic):
@@ -230,6 +251,16 @@ class FullActorCritic(ActorCritic):
             self.head = ValueHead(_hidden_size(model)).to(model.device)
             if critic_weights is not None:
                 self._load_critic(critic_weights)
+        self._policy = PackModel(model)
+        self._reference = PackModel(self._frozen) if self._frozen is not None else None
+        self._critic = PackModel(self._trunk, self.head) if self._trunk is not None else None
+
+    def shard(self, compute: torch.dtype | None) -> None:
+        """See :class:`ActorCritic`."""
+        for packed in (self._policy, self._reference, self._critic):
+            if packed is not None:
+                shard(packed, compute=compute)
+        self.sharded = True
 
     def _load_critic(self, folder: Path) -> None:
         assert self.head is not None
@@ -256,19 +287,18 @@ class FullActorCritic(ActorCritic):
 
     def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
         """See :class:`ActorCritic`."""
-        return score(self.model, pack, entropy_gradient=entropy_gradient)
+        return Scored(*self._policy(pack, entropy_gradient=entropy_gradient))
 
     @torch.no_grad()
     def refer(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
-        assert self._frozen is not None
-        return score(self._frozen, pack).logps_N
+        assert self._reference is not None
+        return cast(Tensor, self._reference(pack)[0])
 
     def values(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
-        assert self.head is not None
-        assert self._trunk is not None
-        return cast(Tensor, self.head(hidden_states(self._trunk, pack)))
+        assert self._critic is not None
+        return cast(Tensor, self._critic(pack, values=True)[0])
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""
@@ -276,17 +306,32 @@ class FullActorCritic(ActorCritic):
         if self._trunk is not None:
             self._trunk.train(mode)
 
-    def save_policy(self, folder: Path) -> None:
+    def save_policy(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
-        self.model.save_pretrained(str(folder))
+        state = _whole(self.model.state_dict(), writes)
+        if writes:
+            self.model.save_pretrained(str(folder), state_dict=state)
 
-    def save_critic(self, folder: Path) -> None:
+    def save_critic(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
         assert self.head is not None
         assert self._trunk is not None
+        trunk, head = _whole(self._trunk.state_dict(), writes), _whole(self.head.state_dict(), writes)
+        if not writes:
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({n: t.contiguous() for n, t in self._trunk.state_dict().items()}, str(folder / "model.safetensors"))
-        save_file(self.head.state_dict(), str(folder / HEAD_FILE))
+        save_file(trunk, str(folder / "model.safetensors"))
+        save_file(head, str(folder / HEAD_FILE))
+
+
+def _whole(tensors: Mapping[str, Tensor], writes: bool) -> dict[str, Tensor]:
+    """Without shards and on the CPU, for the process that ``writes``; nothing for the others, who give their shards."""
+    gathered = {}
+    for name, tensor in tensors.items():
+        full = whole(tensor)
+        if writes:
+            gathered[name] = full.cpu().contiguous()
+    return gathered
 
 
 def _hidden_size(model: PreTrainedModel) -> int:

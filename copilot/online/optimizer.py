@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from copilot.errors import ModelError
 from copilot.online.ranks import Ranks
+from copilot.online.sharding import alike, whole
 from copilot.training.config import WeightsConfig
 
 
@@ -57,9 +60,9 @@ class Part:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        ranks.add_up(gradients)
+        ranks.add_up([gradient for gradient in gradients if not isinstance(gradient, DTensor)])
         limit = self._settings.max_grad_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.parameters.values(), limit)))
         rate = learning_rate(step, peak=self._peak, steps=steps, settings=self._settings)
         for group in self._adam.param_groups:
             group["lr"] = rate
@@ -72,24 +75,27 @@ class Part:
         """Drop the gradients collected so far."""
         self._adam.zero_grad(set_to_none=True)
 
-    def save(self, folder: Path) -> None:
-        """Write parameters and Adam's moments."""
+    def save(self, folder: Path, *, writes: bool = True) -> None:
+        """Write parameters and Adam's moments; with shards every process calls it, and one ``writes``."""
         state: dict[str, Tensor] = {}
         for name, parameter in self.parameters.items():
-            state[f"{name}|value"] = parameter.detach().contiguous()
-            for key, value in self._adam.state.get(parameter, {}).items():
-                state[f"{name}|{key}"] = value.detach().contiguous()
-        save_file(state, str(folder / f"{self.name}.safetensors"))
+            for key, value in {"value": parameter, **self._adam.state.get(parameter, {})}.items():
+                full = whole(value)
+                if writes:
+                    state[f"{name}|{key}"] = full.contiguous().cpu()
+        if writes:
+            save_file(state, str(folder / f"{self.name}.safetensors"))
 
     def load(self, folder: Path) -> None:
         """Take back what :meth:`save` wrote."""
-        state = load_file(str(folder / f"{self.name}.safetensors"))
-        for name, parameter in self.parameters.items():
-            with torch.no_grad():
-                parameter.copy_(state[f"{name}|value"])
-            moments = {key.rpartition("|")[2]: value for key, value in state.items() if key.startswith(f"{name}|")}
-            del moments["value"]
-            if moments:
-                self._adam.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter) for key, value in moments.items()
-                }
+        with safe_open(str(folder / f"{self.name}.safetensors"), framework="pt") as file:  # type: ignore[no-untyped-call]
+            moments: dict[str, dict[str, Tensor]] = {name: {} for name in self.parameters}
+            for entry in file.keys():  # noqa: SIM118 (it is no dict)
+                name, _, key = entry.rpartition("|")
+                value, parameter = file.get_tensor(entry), self.parameters[name]
+                if key == "value":
+                    with torch.no_grad():
+                        parameter.copy_(alike(value, parameter))
+                else:
+                    moments[name][key] = value if key == "step" else alike(value, parameter)
+        self._adam.state.update({self.parameters[name]: held for name, held in moments.items() if held})

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from copilot.online.rows import TrainRow
 
+_NOBODY = -1
+
 
 @dataclass(frozen=True)
 class Pack:
@@ -36,6 +38,11 @@ class Pack:
     temperature_N: Tensor
     """Temperature each was sampled with."""
 
+    @property
+    def filler(self) -> bool:
+        """Whether it counts for nothing (:func:`filler`)."""
+        return self.rows[0].episode == _NOBODY
+
     def tensor(self, name: str) -> Tensor:
         """A per-token tensor of all rows, ``[N]``, on the pack's device."""
         return torch.cat([getattr(row, name) for row in self.rows]).to(self.targets_N.device)
@@ -48,6 +55,14 @@ class Pack:
 def make_packs(rows: Sequence[TrainRow], *, tokens: int, device: torch.device) -> list[Pack]:
     """Pack ``rows`` into forwards of at most ``tokens`` tokens (a row longer than that has one of its own)."""
     return [build_pack(bundle, device) for bundle in bundles(rows, tokens)]
+
+
+def filler(device: torch.device) -> Pack:
+    """A forward of one token of weight 0: it keeps a process in step with others that have more rows."""
+    zero_N = torch.zeros(1)
+    row = TrainRow([0, 0], [1], zero_N, zero_N.long(), 1.0, episode=_NOBODY, group=_NOBODY)
+    row.advantages_N = row.old_values_N = row.returns_N = row.reference_N = zero_N
+    return build_pack([row], device)
 
 
 def bundles(rows: Sequence[TrainRow], tokens: int) -> list[list[TrainRow]]:

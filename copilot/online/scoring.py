@@ -1,9 +1,12 @@
 """Log-probabilities, entropies and values of trained tokens from one packed forward; only these reach the head."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from copilot.online.packing import Pack
 
@@ -34,6 +37,28 @@ def score(model: nn.Module, pack: Pack, *, entropy_gradient: bool = False) -> Sc
         probabilities_NV = torch.exp(logits_NV - norm_N[:, None])
         entropy_N = norm_N - (probabilities_NV * logits_NV).sum(-1)
     return Scored(logps_N, entropy_N)
+
+
+class PackModel(nn.Module):
+    """A language model, and the head of a critic on it, behind one forward: shards of both are gathered by its call.
+
+    Args:
+        model: A transformers model, or its PEFT wrapper.
+        head: From hidden states to values; ``None``: it is no critic.
+    """
+
+    def __init__(self, model: nn.Module, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, pack: Pack, *, values: bool = False, entropy_gradient: bool = False) -> tuple[Tensor, ...]:
+        """Log-probabilities and entropies of the pack's trained tokens; or, with ``values``, the values before them."""
+        if not values:
+            scored = score(self.model, pack, entropy_gradient=entropy_gradient)
+            return scored.logps_N, scored.entropy_N
+        assert self.head is not None
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        return (self.head(hidden_states(cast(PreTrainedModel, base).base_model, pack)),)
 
 
 def hidden_states(backbone: nn.Module, pack: Pack) -> Tensor:

@@ -15,7 +15,7 @@ from copilot.envs.protocols import get_protocol
 from copilot.envs.task import Task
 from copilot.errors import RecipeError
 from copilot.online.collector import Collector
-from copilot.online.config import CriticSettings, OnlineStage
+from copilot.online.config import CriticSettings, OnlineStage, OnlineTraining
 from copilot.online.curriculum import Curriculum
 from copilot.online.episodes import Choice, Group, Verdict, allowance, choose
 from copilot.online.estimators import Batch, Estimator
@@ -128,14 +128,14 @@ class Session:
 
     def save(self) -> None:
         """Make the step one that a killed run goes on from; its record is on disk already."""
-        if self.ranks.is_main and self.progress.step % self.config.training.save_every_steps == 0:
-            save_checkpoint(self.checkpoints, self.progress, self.parts)
+        if self.progress.step % self.config.training.save_every_steps == 0:
+            save_checkpoint(self.checkpoints, self.progress, self.parts, writes=self.ranks.is_main)
 
     def publish(self, version: int) -> None:
         """Write the policy and have every rank's engine serve it as ``version``."""
         served = self.ctx.folder / "served"
+        write_whole(self.model, served / f"v{version}", writes=self.ranks.is_main)
         if self.ranks.is_main:
-            write_whole(self.model, served / f"v{version}")
             for old in served.glob("v*"):
                 if int(old.name[1:]) < version - self.config.staleness.bound - 1:
                     shutil.rmtree(old)
@@ -145,11 +145,13 @@ class Session:
 
     def finish(self) -> None:
         """Leave the weights, as later stages and engines load them, and tidy up."""
-        if self.ranks.is_main:
-            if self.algorithm.critic is not None:
+        main = self.ranks.is_main
+        if self.algorithm.critic is not None:
+            if main:
                 shutil.rmtree(self.ctx.folder / "critic", ignore_errors=True)
-                self.model.save_critic(self.ctx.folder / "critic")
-            write_whole(self.model, self.ctx.folder / "weights", self.tokenizer)
+            self.model.save_critic(self.ctx.folder / "critic", writes=main)
+        write_whole(self.model, self.ctx.folder / "weights", self.tokenizer, writes=main)
+        if main:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             shutil.rmtree(self.ctx.folder / "served", ignore_errors=True)
         self.ranks.wait()
@@ -175,11 +177,16 @@ class Session:
         self.collector.allow(limit)
 
 
-def write_whole(model: ActorCritic, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None) -> None:
-    """Save the policy so that the folder is there complete or not at all."""
+def write_whole(
+    model: ActorCritic, folder: Path, tokenizer: "PreTrainedTokenizerBase | None" = None, *, writes: bool
+) -> None:
+    """Save the policy so that the folder is there complete or not at all; every process calls it, one ``writes``."""
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_policy(partial)
+    if writes:
+        shutil.rmtree(partial, ignore_errors=True)
+    model.save_policy(partial, writes=writes)
+    if not writes:
+        return
     if tokenizer is not None:
         tokenizer.save_pretrained(partial)
     shutil.rmtree(folder, ignore_errors=True)
@@ -252,19 +259,32 @@ def load_model(
     if start.adapter is not None and is_without_effect(Path(start.adapter)):
         raise adapter_without_effect(start.adapter)
     loaded = load_trainable(start, training, dtype=training_dtype(ctx, training))
-    torch.nn.Module.to(loaded, device)
+    shards = training.sharding == "fsdp" and ctx.world_size > 1
+    if not shards:  # shards move layer by layer: the whole may not fit
+        torch.nn.Module.to(loaded, device)
     if training.gradient_checkpointing:
         loaded.enable_input_require_grads()
         loaded.gradient_checkpointing_enable({"use_reentrant": False})
     weights = _critic_weights(critic, ctx)
     keep = config.loss.kl.coefficient > 0
+    model: ActorCritic
     if isinstance(loaded, PeftModel):
         shape = lora_config(training.model_copy(update={"lora": critic.lora})) if critic else None
         model = AdapterActorCritic(
             loaded, reference=start.adapter, keep_reference=keep, critic=shape, critic_weights=weights
         )
-        return model
-    return FullActorCritic(loaded, keep_reference=keep, critic=critic is not None, critic_weights=weights)
+    else:
+        model = FullActorCritic(loaded, keep_reference=keep, critic=critic is not None, critic_weights=weights)
+    if shards:
+        model.shard(_compute_dtype(ctx, training))
+    ctx.log(engine="fsdp" if model.sharded else "replicated", world_size=ctx.world_size)
+    return model
+
+
+def _compute_dtype(ctx: StageContext, training: OnlineTraining) -> torch.dtype | None:
+    """Full weights are kept in float32 and computed in bfloat16 on a GPU, unless the recipe names a type."""
+    mixed = training.method == "full" and ctx.model.dtype == "auto" and torch.cuda.is_available()
+    return torch.bfloat16 if mixed else None
 
 
 def _engine_config(config: OnlineStage) -> VllmConfig | TransformersConfig:
@@ -314,6 +334,12 @@ def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorit
 
 
 def _join(ctx: StageContext) -> Ranks:
+    for engine in ("DEEPSPEED", "FSDP"):
+        if os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true":
+            raise RecipeError(
+                f"accelerate was started with {engine}, which online stages do not use",
+                remedy="start with launch/accelerate/multi_gpu.yaml and set training.sharding: fsdp in the recipe",
+            )
     ranks = Ranks()
     if ranks.size != ctx.world_size:
         raise RecipeError(

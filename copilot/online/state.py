@@ -28,9 +28,13 @@ class Progress:
     """The curriculum's state."""
 
 
-def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Part]) -> None:
-    """Write a checkpoint and forget all but the newest two."""
+def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Part], *, writes: bool) -> None:
+    """Write a checkpoint and forget all but the newest two; every process calls it, one ``writes``."""
     target = folder / f"checkpoint-{progress.step}"
+    if not writes:
+        for part in parts:
+            part.save(target, writes=False)
+        return
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for part in parts:

@@ -16,9 +16,10 @@ from copilot.online.config import CriticSettings, LossSettings, OnlineTraining
 from copilot.online.loss import LossOutput, PolicyTokens, policy_loss, value_loss
 from copilot.online.model import ActorCritic
 from copilot.online.optimizer import Part
-from copilot.online.packing import Pack, make_packs
+from copilot.online.packing import Pack
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
+from copilot.online.sharding import even_packs
 from copilot.rollout.seeds import derive
 
 Figures = dict[str, float]
@@ -105,7 +106,7 @@ class Updater:
                     row.reference_N = logps_N
 
     def _packs(self, rows: Sequence[TrainRow]) -> list[Pack]:
-        return make_packs(rows, tokens=self.training.forward_tokens, device=self.ranks.device)
+        return even_packs(rows, tokens=self.training.forward_tokens, ranks=self.ranks, sharded=self.model.sharded)
 
     def _update(self, step: int, minibatch: Sequence[TrainRow], mine: Sequence[TrainRow]) -> Figures:
         """Forward and backward of this rank's part of a minibatch, then one step of everybody."""
@@ -125,10 +126,14 @@ class Updater:
         self.model.train(True)
         for pack in self._packs([row for row in minibatch if id(row) in held]):
             if not warming:
-                weights_N = torch.tensor([weight_of[id(row)] for row in pack.rows], device=self.ranks.device)
-                _collect(self._policy_backward(pack, weights_N[pack.rows_N]), "loss", sums, maxima)
+                weights_N = torch.tensor([weight_of.get(id(row), 0.0) for row in pack.rows], device=self.ranks.device)
+                output = self._policy_backward(pack, weights_N[pack.rows_N])
+                if not pack.filler:
+                    _collect(output, "loss", sums, maxima)
             if self.critic is not None:
-                _collect(self._value_backward(pack, value_weight), "value_loss", sums, maxima)
+                output = self._value_backward(pack, 0.0 if pack.filler else value_weight)
+                if not pack.filler:
+                    _collect(output, "value_loss", sums, maxima)
         return self._step(step, sums, maxima, warming)
 
     def _policy_backward(self, pack: Pack, weights_N: torch.Tensor) -> LossOutput:

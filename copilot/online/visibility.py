@@ -16,6 +16,7 @@ from copilot.errors import ServerError
 from copilot.online.model import ActorCritic
 from copilot.online.packing import Pack, build_pack
 from copilot.online.rows import TrainRow
+from copilot.online.sharding import alike
 from copilot.policy.adapters import PROBE
 from copilot.policy.base import Generation, GenerationRequest, SamplingParams
 from copilot.reward.answers import StringAnswer
@@ -97,7 +98,7 @@ def _change(model: ActorCritic, weights: list[torch.nn.Parameter], prompt_ids: l
     start, generator, scale = _logps(model, pack), torch.Generator().manual_seed(0), 1e-3
     for _ in range(_GROWTHS):
         for weight in weights:
-            weight.add_(torch.randn(weight.shape, generator=generator).to(weight) * scale)
+            weight.add_(alike(torch.randn(weight.shape, generator=generator), weight) * scale)
         if (_logps(model, pack) - start).abs().mean() >= EFFECT:
             return
         scale *= 2

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from torch.distributed.tensor import DTensor
 
 from copilot.online.config import CriticSettings, GrpoConfig, OnlineTraining, PpoConfig
 from copilot.online.episodes import Episode
 from copilot.online.estimators import Batch, group_relative, with_critic
-from copilot.online.model import AdapterActorCritic
+from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import Part
 from copilot.online.ranks import Ranks
 from copilot.online.update import Updater
@@ -51,17 +52,34 @@ def batch(step: int) -> Batch:
     return Batch(episodes, groups)
 
 
-def losses(tiny: str, kind: str, aggregation: str) -> list[dict[str, float]]:
-    """The figures of :data:`STEPS` steps by this process among all."""
+def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -> list[dict[str, float]]:
+    """The figures of :data:`STEPS` steps by this process among all, which leave their weights and state in ``folder``.
+
+    Args:
+        tiny: The model.
+        folder: What is saved.
+        kind: ``grpo`` or ``ppo``.
+        aggregation: Of the loss.
+        weights: ``lora``, ``full``; in shards with ``-sharded`` behind it, if there are several processes.
+    """
     raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
     raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
     config = PpoConfig.model_validate(raw) if kind == "ppo" else GrpoConfig.model_validate(raw)
     ranks, critic = Ranks(), CriticSettings(lora=LoraSettings(r=4, alpha=8)) if kind == "ppo" else None
     torch.manual_seed(0)
-    loaded = load_trainable(Weights(tiny), config.training, dtype=torch.float32)
-    assert isinstance(loaded, PeftModel)
-    shape = lora_config(config.training) if critic else None
-    model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape)
+    method = weights.removesuffix("-sharded")
+    loaded = load_trainable(Weights(tiny), config.training.model_copy(update={"method": method}), dtype=torch.float32)
+    model: ActorCritic
+    if isinstance(loaded, PeftModel):
+        shape = lora_config(config.training) if critic else None
+        model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape)
+    else:
+        model = FullActorCritic(loaded, keep_reference=True, critic=critic is not None)
+    if ranks.size > 1 and weights.endswith("-sharded"):
+        model.shard(None)
+        parts = [*model.actor_parameters().values(), *model.critic_parameters().values()]
+        assert all(isinstance(parameter, DTensor) for parameter in parts)
+        assert sum(p.to_local().numel() for p in parts) < 0.6 * sum(p.numel() for p in parts)
     training = OnlineTraining.model_validate(TRAINING | {"minibatches": 2})
     updater = Updater(
         model=model,
@@ -82,10 +100,25 @@ def losses(tiny: str, kind: str, aggregation: str) -> list[dict[str, float]]:
         mine = updater.share(data.rows)
         assert ranks.size == 1 or 0 < len(mine) < len(data.rows)
         figures.append(estimate(data, mine, model, ranks) | updater.run(step, data.rows, mine))
+        if step == 1:  # what is saved in shards or whole goes on in either
+            for part in parts_of(updater):
+                part.save(folder, writes=ranks.is_main)
+            ranks.wait()
+            for part in parts_of(updater):
+                part.load(folder)
+    model.save_policy(folder / "policy", writes=ranks.is_main)
+    if critic:
+        model.save_critic(folder / "critic", writes=ranks.is_main)
     return figures
+
+
+def parts_of(updater: Updater) -> list[Part]:
+    return [part for part in (updater.policy, updater.critic) if part is not None]
 
 
 def main(job: dict[str, str]) -> None:
     os.environ.update(json.loads(job["env"]))
     torch.set_num_threads(1)
-    Path(job["result"]).write_text(json.dumps(losses(job["tiny"], job["kind"], job["aggregation"])))
+    result = Path(job["result"])
+    found = losses(job["tiny"], result.parent, job["kind"], job["aggregation"], job["weights"])
+    result.write_text(json.dumps(found))

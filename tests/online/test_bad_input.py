@@ -29,6 +29,8 @@ from copilot.stages.base import StageContext
 from copilot.training.config import LoraSettings, TrainingConfig
 from copilot.training.weights import load_trainable
 
+from .conftest import RunOnline
+
 CPU = torch.device("cpu")
 
 
@@ -113,6 +115,15 @@ def test_settings_that_cannot_work_are_named(changes: dict[str, Any], fault: str
     raw = {"id": "rl", "suite": "starter", "rollout": {"sampling": {"temperature": 1.0}}} | changes
     with pytest.raises(ValueError, match=fault):
         GrpoConfig.model_validate(raw)
+
+
+@pytest.mark.parametrize("engine", ["DEEPSPEED", "FSDP"])
+def test_a_launcher_whose_engine_would_not_be_used_is_refused(
+    engine: str, run_online: RunOnline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
+    with pytest.raises(RecipeError, match=rf"{engine}(.|\n)*training.sharding: fsdp"):
+        run_online("grpo", "arm")
 
 
 def test_an_unknown_critic_is_named(actor: Path, tmp_path: Path) -> None:
