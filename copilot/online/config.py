@@ -185,6 +185,12 @@ class OnlineStage(StageConfig, TaskSelection):
             raise ValueError("dynamic_sampling: a group of one has no variance; turn it off, or raise group_size")
         if isinstance(self.policy, VllmConfig) and self.policy.sleep_mode and self.staleness.bound:
             raise ValueError("policy.sleep_mode: an overlapped server never sleeps; set staleness.bound: 0")
+        if (
+            isinstance(self.policy, VllmConfig)
+            and self.policy.weight_sync != "files"
+            and self.training.method == "lora"
+        ):
+            raise ValueError("policy.weight_sync: adapters are loaded from files; leave it out, or set method: full")
         if self.training.deepspeed:
             raise ValueError("training.deepspeed: online stages shard by FSDP2; set training.sharding: fsdp instead")
         if self.staleness.past_bound == "correct" and self.loss.correction.kind == "none":

@@ -306,6 +306,10 @@ class FullActorCritic(ActorCritic):
         if self._trunk is not None:
             self._trunk.train(mode)
 
+    def policy_weights(self) -> dict[str, Tensor]:
+        """The policy by its names in a checkpoint, as it is held: whole tensors, or this process's shards."""
+        return dict(self.model.named_parameters())
+
     def save_policy(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
         state = _whole(self.model.state_dict(), writes)

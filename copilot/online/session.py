@@ -22,6 +22,7 @@ from copilot.online.estimators import Batch, Estimator
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import Part
 from copilot.online.ranks import Ranks
+from copilot.online.sharding import whole
 from copilot.online.state import Progress, clean, load_checkpoint, save_checkpoint
 from copilot.online.telemetry import success_by_task
 from copilot.online.update import Updater
@@ -132,7 +133,21 @@ class Session:
             save_checkpoint(self.checkpoints, self.progress, self.parts, writes=self.ranks.is_main)
 
     def publish(self, version: int) -> None:
-        """Write the policy and have every rank's engine serve it as ``version``."""
+        """Have every rank's engine serve the policy as ``version``."""
+        run, policy = self.collector.run, self.collector.policy
+        run(policy.wake())
+        if self.config.training.method == "lora":
+            folder = self._write_served(version)
+            run(policy.publish(version, str(folder)))
+            return
+        run(policy.hold())
+        self.ranks.wait()  # a server that all ranks share has nothing under way now
+        self._replace_weights(version)
+        self.ranks.wait()
+        run(policy.serve(version))
+
+    def _write_served(self, version: int) -> Path:
+        """Write the policy, and forget versions that no turn can have begun with."""
         served = self.ctx.folder / "served"
         write_whole(self.model, served / f"v{version}", writes=self.ranks.is_main)
         if self.ranks.is_main:
@@ -140,8 +155,25 @@ class Session:
                 if int(old.name[1:]) < version - self.config.staleness.bound - 1:
                     shutil.rmtree(old)
         self.ranks.wait()
-        self.collector.run(self.collector.policy.wake())
-        self.collector.run(self.collector.policy.publish(version, str(served / f"v{version}")))
+        return served / f"v{version}"
+
+    def _replace_weights(self, version: int) -> None:
+        """Full weights into this rank's server, or by rank 0 into the one that all share."""
+        run, policy, served_by = self.collector.run, self.collector.policy, self.config.policy
+        vllm = served_by if isinstance(served_by, VllmConfig) else None
+        mine = self.ranks.is_main or not (vllm and vllm.url)
+        if vllm is None or vllm.weight_sync == "files":
+            folder = self._write_served(version)
+            if mine:
+                run(policy.load_weights(str(folder)))
+            return
+        assert isinstance(self.model, FullActorCritic)
+        tensors = self.model.policy_weights()
+        if mine:
+            run(policy.take_weights(tensors, whole))
+            return
+        for tensor in tensors.values():
+            whole(tensor)  # its shard, for rank 0
 
     def finish(self) -> None:
         """Leave the weights, as later stages and engines load them, and tidy up."""

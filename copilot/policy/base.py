@@ -13,6 +13,9 @@ from copilot.config import StrictModel
 from copilot.envs.task import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 
@@ -115,6 +118,10 @@ class Policy(ABC):
     async def load_weights(self, path: str) -> None:
         """Replace the full weights by those in folder ``path``; the caller sees to it that nothing is being sampled."""
         raise NotImplementedError(f"{type(self).__name__} does not take full weights while it serves")
+
+    async def take_weights(self, tensors: "Mapping[str, Tensor]", gather: "Callable[[Tensor], Tensor]") -> None:
+        """Replace the full weights by this process's ``tensors``, each made whole by ``gather`` when its turn comes."""
+        raise NotImplementedError(f"{type(self).__name__} takes full weights from files only")
 
     async def sleep(self) -> None:  # noqa: B027 (most engines have nothing to give back)
         """Give the device's memory back until :meth:`wake`, where the engine can; nothing is being sampled."""

@@ -1,8 +1,8 @@
 """The ``policy:`` section of a recipe; nothing heavy is imported here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from copilot.config import StrictModel
 
@@ -39,6 +39,18 @@ class VllmConfig(StrictModel):
     """Give the device's memory back while a trainer on the same GPU trains (CUDA only; a server of the stage's own)."""
     full_weights: bool = False
     """Take full weights while serving; the online stages set it with ``training.method: full``."""
+    weight_sync: Literal["files", "gloo", "nccl"] = "files"
+    """How full weights come: files in the run's folder; or a broadcast, ``gloo`` (through host memory) or ``nccl``
+    (from GPU to GPU, to a server of your own on other GPUs)."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.weight_sync == "nccl" and not self.url:
+            raise ValueError(
+                "policy.weight_sync: nccl cannot have a GPU twice, and a server started here is on the trainer's; "
+                "give policy.url, or set weight_sync: gloo"
+            )
+        return self
 
 
 class TransformersConfig(StrictModel):

@@ -2,10 +2,10 @@
 
 vLLM 0.32's CPU fallback copies the adapter's matrices once per token (``weights[indices]``): a prefill of a thousand
 tokens moves gigabytes per layer and takes minutes. Here tokens are grouped by adapter instead, with the same result.
-The server we start on a CPU switches this on through vLLM's plug-in hook and :data:`SWITCH`; no other vLLM sees it.
+The server we start on a CPU switches this on by :data:`SWITCH` (:mod:`copilot.policy.vllm_plugin`); no other vLLM
+sees it.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +15,8 @@ SWITCH = "MED_COPILOT_CPU_LORA"
 """Environment variable that switches the plug-in on."""
 
 
-def register() -> None:
-    """vLLM's plug-in hook, called in each of its processes."""
-    if os.environ.get(SWITCH) != "1":
-        return
+def install() -> None:
+    """Put it in the place of vLLM's own, in this process."""
     from vllm.lora.ops.torch_ops import lora_ops
     from vllm.lora.punica_wrapper import punica_cpu
 

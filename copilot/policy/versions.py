@@ -10,9 +10,15 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from copilot.policy.adapters import is_without_effect
 from copilot.policy.base import Generation, GenerationRequest, Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
 
 _POLL = 0.01
 
@@ -40,25 +46,40 @@ class VersionedPolicy(Policy):
         self.label = self._engine.label
 
     async def publish(self, version: int, folder: str) -> None:
-        """Serve what is in ``folder``, an adapter or full weights, as ``version`` from now on.
+        """Serve the adapter in ``folder`` as ``version`` from now on.
 
-        An adapter that changes nothing yet (a new one) is served as the base model.
+        One that changes nothing yet (a new one) is served as the base model.
 
         Raises:
             ModelError, ServerError: The engine did not take it.
         """
-        if (Path(folder) / "adapter_model.safetensors").is_file():
-            name = None if is_without_effect(Path(folder)) else f"v{version}"
-            if name is not None:
-                await self._engine.load_adapter(name, folder)
-            self._served[version] = name
-        else:
-            await self._drain()
-            await self._engine.load_weights(folder)
-            self._served = {version: None}
+        name = None if is_without_effect(Path(folder)) else f"v{version}"
+        if name is not None:
+            await self._engine.load_adapter(name, folder)
+        self._served[version] = name
         self.version = version
         self._open.set()
         await self._retire()
+
+    async def hold(self) -> None:
+        """Let turns under way end and hold new ones back, until :meth:`serve` or :meth:`wake`."""
+        self._open.clear()
+        while self._in_flight.total():
+            await asyncio.sleep(_POLL)
+
+    async def load_weights(self, path: str) -> None:
+        """Replace the full weights, between :meth:`hold` and :meth:`serve`."""
+        await self._engine.load_weights(path)
+
+    async def take_weights(self, tensors: "Mapping[str, Tensor]", gather: "Callable[[Tensor], Tensor]") -> None:
+        """Replace the full weights, between :meth:`hold` and :meth:`serve`."""
+        await self._engine.take_weights(tensors, gather)
+
+    async def serve(self, version: int) -> None:
+        """The full weights have been replaced: go on, and call them ``version``."""
+        self._served = {version: None}
+        self.version = version
+        self._open.set()
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Sample one turn with the newest version; ``policy_version`` ends in ``@vN``."""
@@ -74,7 +95,7 @@ class VersionedPolicy(Policy):
 
     async def sleep(self) -> None:
         """Let turns under way end, hold new ones back, and have the engine give its device back."""
-        await self._drain()
+        await self.hold()
         await self._engine.sleep()
         self._asleep = True
 
@@ -84,11 +105,6 @@ class VersionedPolicy(Policy):
             await self._engine.wake()
             self._asleep = False
             self._open.set()
-
-    async def _drain(self) -> None:
-        self._open.clear()
-        while self._in_flight.total():
-            await asyncio.sleep(_POLL)
 
     @property
     def loaded(self) -> list[int]:

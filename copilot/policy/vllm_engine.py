@@ -11,15 +11,17 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+from torch import Tensor
 
 from copilot.errors import InfrastructureError, ModelError, ServerError
 from copilot.policy.adapters import PROBE, adapter_without_effect, check_adapter_folder
 from copilot.policy.base import Generation, GenerationRequest, Policy
+from copilot.policy.broadcast import BACKENDS, Broadcast
 from copilot.policy.config import VllmConfig
 from copilot.policy.tokens import load_tokenizer, stop_token_ids
 from copilot.policy.vllm_server import SERVED_NAME, VllmServer
@@ -32,6 +34,10 @@ _LORA_REMEDY = (
     "see policy.max_lora_rank; a server of your own needs --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
 )
 _DEV_REMEDY = "the weights must be a folder the server can read; a server of your own needs VLLM_SERVER_DEV_MODE=1"
+_TRANSFER_REMEDY = (
+    'start it with VLLM_SERVER_DEV_MODE=1 and --weight-transfer-config \'{{"backend": "{backend}"}}\' (copilot_gloo '
+    "where med-copilot is installed beside vLLM), or set policy.weight_sync: files"
+)
 
 
 class VllmPolicy(Policy):
@@ -52,6 +58,7 @@ class VllmPolicy(Policy):
         self._base_name = SERVED_NAME
         self._adapters: dict[str, str] = {}
         self._versions = itertools.count(1)
+        self._broadcast: Broadcast | None = None
 
     async def start(self) -> None:
         """Start or find the server; see :meth:`Policy.start`."""
@@ -168,6 +175,29 @@ class VllmPolicy(Policy):
         await self._manage("/collective_rpc", request, path, remedy=_DEV_REMEDY)
         await self._manage("/reset_prefix_cache", {}, path, remedy=_DEV_REMEDY)
 
+    async def take_weights(self, tensors: Mapping[str, Tensor], gather: Callable[[Tensor], Tensor]) -> None:
+        """Replace the full weights by a broadcast, with ``weight_sync``; see :meth:`Policy.take_weights`.
+
+        Raises:
+            ServerError: The server was not started for it, or refused.
+        """
+        sync = self._config.weight_sync
+        assert sync != "files"
+        if self._broadcast is None:
+            assert self._client is not None
+            response = await self._client.get("/get_world_size")
+            remedy = _TRANSFER_REMEDY.format(backend=BACKENDS[sync])
+            if response.status_code != httpx.codes.OK:
+                raise ServerError("the server has no weight transfer", where="policy.weight_sync", remedy=remedy)
+            self._broadcast = Broadcast(
+                sync,
+                url=str(self._client.base_url),
+                workers=int(response.json()["world_size"]),
+                manage=lambda path, body: self._manage(path, body, "policy.weight_sync", remedy=remedy),
+            )
+        await self._broadcast.send(tensors, gather)
+        await self._manage("/reset_prefix_cache", {}, "policy.weight_sync", remedy=_DEV_REMEDY)
+
     async def sleep(self) -> None:
         """Weights to host memory, cache dropped, with ``sleep_mode``; see :meth:`Policy.sleep`."""
         if self._config.sleep_mode:
@@ -182,7 +212,7 @@ class VllmPolicy(Policy):
         """Stop the server if it is ours; see :meth:`Policy.close`."""
         if self._client is not None:
             await self._client.aclose()
-            self._client = None
+            self._client = self._broadcast = None
         if self._server is not None:
             await self._server.stop()
 

@@ -7,6 +7,7 @@ ends. It never sees the variables of a distributed launch, and no keys but the h
 
 import asyncio
 import importlib.util
+import json
 import math
 import os
 import re
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from copilot.errors import ServerError
 from copilot.policy import guard
+from copilot.policy.broadcast import BACKENDS
 from copilot.policy.config import VllmConfig
 from copilot.policy.cpu_lora import SWITCH as CPU_LORA_SWITCH
 
@@ -142,6 +144,8 @@ class VllmServer:
         if config.max_lora_rank:
             options["max-lora-rank"] = next(rank for rank in _LORA_RANKS if rank >= config.max_lora_rank)
             options["max-loras"] = config.max_loras
+        if config.full_weights and config.weight_sync != "files":
+            options["weight-transfer-config"] = json.dumps({"backend": BACKENDS[config.weight_sync]})
         flags = ["--disable-uvicorn-access-log"]
         flags += (
             ["--enforce-eager"] if (config.enforce_eager if config.enforce_eager is not None else self._cpu) else []
@@ -170,7 +174,7 @@ class VllmServer:
         clean["VLLM_ENGINE_READY_TIMEOUT_S"] = str(math.ceil(self._config.start_timeout))
         clean["PYTHONUNBUFFERED"] = "1"
         if self._config.sleep_mode or self._config.full_weights:
-            clean["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up; /collective_rpc
+            clean["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up; /collective_rpc and the weight transfer
         if Path(self._model).is_dir():
             clean["HF_HUB_OFFLINE"] = "1"
         if self._cpu:

@@ -107,7 +107,9 @@ def test_a_template_that_rewrites_messages_is_refused(actor: Path) -> None:
         ({"rollout": {"sampling": {"temperature": 0.0}}}, "greedy"),
         ({"rollout": {"sampling": {"temperature": 1.0, "top_p": 0.9}}}, "top_p"),
         ({"group_size": 1}, "greater than or equal to 2"),
-        ({"training": {"deepspeed": "zero2"}}, "deepspeed"),
+        ({"training": {"deepspeed": "zero2"}}, "training.sharding: fsdp"),
+        ({"policy": {"type": "vllm", "weight_sync": "nccl"}}, "give policy.url"),
+        ({"policy": {"type": "vllm", "weight_sync": "gloo"}}, "adapters are loaded from files"),
         ({"policy": {"type": "openai", "model": "gpt"}}, "openai"),
     ],
 )

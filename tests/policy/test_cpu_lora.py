@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from copilot.policy import cpu_lora
+from copilot.policy import cpu_lora, vllm_plugin
 
 lora_ops = pytest.importorskip("vllm.lora.ops.torch_ops.lora_ops", reason="vLLM is not installed")
 
@@ -40,5 +40,5 @@ def test_tokens_without_adapter_are_left_alone() -> None:
 def test_off_unless_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cpu_lora.SWITCH, raising=False)
     before = lora_ops.bgmv_shrink
-    cpu_lora.register()
+    vllm_plugin.register()
     assert lora_ops.bgmv_shrink is before

@@ -113,13 +113,18 @@ def test_full_weights_wait_for_turns_under_way(tmp_path: Path) -> None:
         async def load_weights(self, path: str) -> None:
             self.loaded.append(path)
 
+    async def replace(policy: VersionedPolicy, version: int, folder: str) -> None:
+        await policy.hold()
+        await policy.load_weights(folder)
+        await policy.serve(version)
+
     async def body() -> None:
         engine = Whole()
         policy = VersionedPolicy(engine)
-        await policy.publish(0, "zero")
+        await replace(policy, 0, "zero")
         early = asyncio.create_task(policy.generate(REQUEST))
         await asyncio.sleep(0)
-        update = asyncio.create_task(policy.publish(1, "one"))
+        update = asyncio.create_task(replace(policy, 1, "one"))
         await asyncio.sleep(0.05)
         late = asyncio.create_task(policy.generate(REQUEST))
         await asyncio.sleep(0.05)

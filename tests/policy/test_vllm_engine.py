@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def model(tiny: Path) -> Any:
 @pytest.fixture(scope="module")
 def server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
     """One server for the module; it must be gone with all its processes afterwards."""
-    config = CONFIG.model_copy(update={"full_weights": True})
+    config = CONFIG.model_copy(update={"full_weights": True, "weight_sync": "gloo"})
     started = VllmServer(config, model=str(tiny), device=None, log_folder=tmp_path_factory.mktemp("logs"))
     before = set(descendants(os.getpid()))
     asyncio.run(started.start())
@@ -191,7 +191,10 @@ def test_an_adapter_the_server_refuses_is_one_clear_error(server: VllmServer, ti
     asyncio.run(body())
 
 
-def test_full_weights_replace_those_served(server: VllmServer, tiny: Path, model: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sync", ["files", "gloo"])
+def test_full_weights_replace_those_served(
+    sync: Literal["files", "gloo"], server: VllmServer, tiny: Path, model: Any, tmp_path: Path
+) -> None:
     """Real weights into the real server: it samples from the new ones, and from the old ones again afterwards."""
     other = copy.deepcopy(model)
     generator = torch.Generator().manual_seed(0)
@@ -202,10 +205,13 @@ def test_full_weights_replace_those_served(server: VllmServer, tiny: Path, model
     prompt = list(range(20, 60))
 
     async def run() -> list[Generation]:
-        async with serving(server, tiny, full_weights=True) as policy:
+        async with serving(server, tiny, full_weights=True, weight_sync=sync) as policy:
             answers = []
-            for folder in (tiny, tmp_path / "other", tiny):
-                await policy.load_weights(str(folder))
+            for folder, weights in ((tiny, model), (tmp_path / "other", other), (tiny, model)):
+                if sync == "files":
+                    await policy.load_weights(str(folder))
+                else:
+                    await policy.take_weights(dict(weights.named_parameters()), torch.Tensor.detach)
                 answers.append(await policy.generate(request(prompt, max_tokens=8, temperature=1.0)))
             with pytest.raises(ModelError, match="no safetensors"):
                 await policy.load_weights(str(tmp_path / "none"))
