@@ -31,6 +31,9 @@ SERVED_NAME = "policy"
 
 _GRACE_SECONDS = 10.0
 _TAIL_LINES = 30
+_CPU_BLOCK = 32
+"""Tokens per block of the prefix cache, the least that vLLM's CPU kernels take; by its own choice of 128 a short prompt
+is computed again for every sibling and every turn."""
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 _LAUNCH_VARIABLES = re.compile(
@@ -141,6 +144,8 @@ class VllmServer:
             "logprobs-mode": "processed_logprobs",
             "generation-config": "vllm",  # the model's own would change the sampling distribution
         }
+        if self._cpu:
+            options["block-size"] = _CPU_BLOCK
         if config.max_lora_rank:
             options["max-lora-rank"] = next(rank for rank in _LORA_RANKS if rank >= config.max_lora_rank)
             options["max-loras"] = config.max_loras
