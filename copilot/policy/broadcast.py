@@ -9,6 +9,7 @@ import asyncio
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -62,14 +63,21 @@ class GlooGroup(Group):
 
 
 class NcclGroup(Group):
-    """From GPU to GPU, by vLLM's own communicator; the trainer's side only."""
+    """From GPU to GPU, by vLLM's own communicator; the trainer's side only.
 
-    def __init__(self, host: str, port: int, *, size: int) -> None:
+    Args:
+        host: This machine, as the workers see it.
+        port: For the rendezvous.
+        size: This process and the workers.
+        device: What the weights are on.
+    """
+
+    def __init__(self, host: str, port: int, *, size: int, device: torch.device) -> None:
         from vllm.distributed.device_communicators.pynccl import PyNcclCommunicator
         from vllm.distributed.utils import StatelessProcessGroup
 
         group = StatelessProcessGroup.create(host=host, port=port, rank=0, world_size=size)
-        self._communicator = PyNcclCommunicator(group, device=torch.cuda.current_device())
+        self._communicator = PyNcclCommunicator(group, device=device)
 
     def broadcast(self, tensor: Tensor) -> None:
         """See :meth:`Group.broadcast`."""
@@ -104,7 +112,8 @@ class Broadcast:
         Raises:
             ServerError: The server refused, or fell out.
         """
-        group = self._group or await self._join()
+        device = next(iter(tensors.values())).device
+        group = self._group or await self._join(device)
         layout = {
             "names": list(tensors),
             "dtype_names": [str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()],
@@ -112,9 +121,11 @@ class Broadcast:
         }
 
         def broadcast() -> None:
-            for tensor in tensors.values():
-                group.broadcast(gather(tensor))
-            group.finish()
+            # A thread begins on the first GPU, whatever its maker is on.
+            with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+                for tensor in tensors.values():
+                    group.broadcast(gather(tensor))
+                group.finish()
 
         await self._manage("/start_weight_update", {})
         await asyncio.gather(
@@ -123,7 +134,7 @@ class Broadcast:
         )
         await self._manage("/finish_weight_update", {})
 
-    async def _join(self) -> Group:
+    async def _join(self, device: torch.device) -> Group:
         """Make the group; the workers join while this waits for them."""
         split = urlsplit(self._url)
         host = own_address(split.hostname or "127.0.0.1", split.port or 80)
@@ -133,14 +144,14 @@ class Broadcast:
         met = {"master_address": host, "master_port": port, "rank_offset": 1, "world_size": self._size}
         _, group = await asyncio.gather(
             self._manage("/init_weight_transfer_engine", {"init_info": met}),
-            asyncio.to_thread(self._open, host, port),
+            asyncio.to_thread(self._open, host, port, device),
         )
         self._group = group
         return group
 
-    def _open(self, host: str, port: int) -> Group:
+    def _open(self, host: str, port: int, device: torch.device) -> Group:
         if self._backend == "nccl":
-            return NcclGroup(host, port, size=self._size)
+            return NcclGroup(host, port, size=self._size, device=device)
         return GlooGroup(host, port, rank=0, size=self._size)
 
 
