@@ -88,6 +88,25 @@ def verifier() -> str:
     )
 
 
+def online_runs() -> str:
+    """Every online run on CPUs and what it gained over its start, of ``results/online_runs.json``."""
+    runs = json.loads((ROOT / "results" / "online_runs.json").read_text(encoding="utf-8"))
+    rows = [
+        [
+            str(number),
+            f"`{run['name']}`",
+            run["commit"],
+            run["note"],
+            str(len(run["steps"])),
+            f"{run['lift']['points']:+.1f} [{run['lift']['ci_low']:+.1f}, {run['lift']['ci_high']:+.1f}]"
+            if run["lift"]
+            else "not evaluated",
+        ]
+        for number, run in enumerate(runs, start=1)
+    ]
+    return markdown_table(["run", "recipe", "commit", "what sets it apart", "steps", "lift over SFT, points"], rows)
+
+
 def benchmark(name: str) -> str:
     """The summary of ``benchmarks/results/NAME.json``."""
     record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -111,6 +130,8 @@ def main() -> None:
         blocks["quickstart"] = quickstart()
     if (ROOT / "results" / "verifier.json").exists():
         blocks["verifier"] = verifier()
+    if (ROOT / "results" / "online_runs.json").exists():
+        blocks["online_runs"] = online_runs()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         blocks[path.stem] = benchmark(path.stem)
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
