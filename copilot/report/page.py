@@ -216,7 +216,7 @@ def _plots(run_folder: Path, evaluation: dict[str, Any] | None) -> dict[str, tup
             "What became of the episodes",
             errors_plot({k: s["overall"]["errors"] for k, s in subjects.items()}),
         )
-    metrics = _metrics(run_folder / "metrics.jsonl")
+    metrics = read_metrics(run_folder / "metrics.jsonl")
     for figure, label in CURVES:
         curves: dict[str, list[tuple[float, float]]] = {}
         for record in metrics:
@@ -242,10 +242,25 @@ def _family(metrics: list[dict[str, Any]], prefix: str) -> dict[str, list[tuple[
     return {label: points for label, points in curves.items() if any(value for _, value in points)}
 
 
-def _metrics(path: Path) -> list[dict[str, Any]]:
-    """Complete lines of the metrics file; a killed run may have left half a line."""
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """What counts of the metrics file, in order.
+
+    A killed run may have left half a line. A stage that went back, by resuming or by running anew with other settings,
+    has taken back what it had logged from there on.
+    """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for record in (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")):
+        mine, step = kept.setdefault(record["stage"], []), record.get("step")
+        if step is not None:
+            mine[:] = [old for old in mine if (old.get("step") or 0) < step or _beside(old, record)]
+        mine.append(record)
+    return [record for records in kept.values() for record in records]
+
+
+def _beside(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether both are of one step and have no figure in common."""
+    return old.get("step") == new["step"] and old.keys() & new.keys() == {"stage", "step"}
 
 
 def _subtitle(evaluation: dict[str, Any] | None, verification: dict[str, Any] | None) -> str:

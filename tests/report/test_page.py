@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from copilot.evaluation.statistics import wilson
-from copilot.report.page import evaluation_tables, write_report
+from copilot.report.page import evaluation_tables, read_metrics, write_report
 from copilot.report.results import summary_figures, write_results
 from copilot.report.terminal import rates_table
 
@@ -62,6 +62,21 @@ def test_page_holds_every_figure_and_escapes_what_policies_wrote(tmp_path: Path)
     plots = {path.name: path.read_bytes()[:8] for path in (tmp_path / "plots").iterdir()}
     assert set(plots) == {"success.png", "errors.png", "loss.png"}
     assert set(plots.values()) == {b"\x89PNG\r\n\x1a\n"}
+
+
+def test_a_stage_that_went_back_has_one_curve(tmp_path: Path) -> None:
+    """Killed after step 3 and resumed from 2; then run anew with other settings, for two steps."""
+    steps = [("a", 1), ("a", 2), ("sft", 9), ("a", 3), ("b", 3), ("b", 4), ("new", 1), ("new", 2)]
+    lines = [{"stage": "sft" if name == "sft" else "grpo", "step": step, "reward": name} for name, step in steps]
+    lines.insert(0, {"stage": "grpo", "step": None, "engine": "replicated"})
+    path = tmp_path / "metrics.jsonl"
+
+    def rewards(count: int) -> list[str]:
+        path.write_text("\n".join(map(json.dumps, lines[:count])) + "\n", encoding="utf-8")
+        return [record["reward"] for record in read_metrics(path) if record["stage"] == "grpo" and record["step"]]
+
+    assert rewards(7) == ["a", "a", "b", "b"]
+    assert rewards(len(lines)) == ["new", "new"]
 
 
 def test_a_run_without_evaluation_has_a_page(tmp_path: Path) -> None:
