@@ -66,7 +66,7 @@ def draw(runs: list[dict[str, Any]]) -> bytes:
     panels = figure.subplots(1, len(SHOWN))
     for axes, (key, title) in zip(panels, SHOWN.items(), strict=True):
         for number, run in enumerate(runs):
-            points = [(step["step"], step[key]) for step in run["steps"]]
+            points = [(step["step"], step[key]) for step in run["steps"] if key in step]
             label = f"{number + 1}: {run['name']}"
             colour = COLOURS[(1 + number) % len(COLOURS)]
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=label)
