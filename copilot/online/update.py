@@ -5,6 +5,7 @@ Policy and critic each have a forward and backward of their own and are stepped 
 gradient to the other.
 """
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,11 +86,19 @@ class Updater:
         return _mean(outputs)
 
     def _minibatches(self, rows: Sequence[TrainRow], step: int, epoch: int) -> list[list[TrainRow]]:
-        """Equal parts of the rows in an order of their own; the same on every rank."""
-        order = list(rows)
-        random.Random(derive(self.seed, "minibatches", step, epoch)).shuffle(order)
+        """Equal parts of the rows, groups in an order of their own; the same on every rank.
+
+        Siblings stay together, so that their prompt is computed once.
+        """
+        groups: dict[int, list[TrainRow]] = {}
+        for row in rows:
+            groups.setdefault(row.group, []).append(row)
+        shuffled = list(groups.values())
+        random.Random(derive(self.seed, "minibatches", step, epoch)).shuffle(shuffled)
+        order = [row for group in shuffled for row in group]
         parts = min(self.training.minibatches, max(1, len(order)))
-        return [order[part::parts] for part in range(parts)]
+        cuts = [len(order) * part // parts for part in range(parts + 1)]
+        return [order[begin:end] for begin, end in itertools.pairwise(cuts)]
 
     @torch.no_grad()
     def _prepare(self, mine: Sequence[TrainRow]) -> None:
