@@ -219,7 +219,7 @@ class CriticSettings(StrictModel):
     weights: str = ""
     """Critic to go on with: a ``ppo`` stage's id or a folder; empty: a new one."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
-    """Shape of a new critic's adapter."""
+    """Shape of a new critic's adapter where the policy's is new too; else it begins as a copy of the policy's."""
     learning_rate: PositiveFloat = 1e-4
     """Of the critic's adapter and head."""
     clip: float | None = Field(default=0.2, gt=0)

@@ -108,7 +108,8 @@ class AdapterActorCritic(ActorCritic):
         model: With the policy as its adapter ``default``.
         reference: Folder of the adapter as it entered the stage; ``None``: it was the bare base (a new adapter).
         keep_reference: Whether a reference is needed at all.
-        critic: Shape of the critic's adapter; ``None``: no critic.
+        critic: Shape of a new critic's adapter; ``None``: no critic. Where the policy enters with an adapter, a new
+            critic begins as a copy of that instead: it knows the tasks already, and only what they are worth is new.
         critic_weights: Folder of a critic to go on with.
     """
 
@@ -126,13 +127,16 @@ class AdapterActorCritic(ActorCritic):
         if self._reference is not None:
             model.load_adapter(str(reference), adapter_name=REFERENCE, is_trainable=False)
         if critic is not None:
-            self._add_critic(critic, critic_weights)
+            self._add_critic(critic, critic_weights, reference)
         self._all = PackModel(model, self.head)
         self._take_trained()
 
-    def _add_critic(self, shape: LoraConfig, weights: Path | None) -> None:
+    def _add_critic(self, shape: LoraConfig, weights: Path | None, policy: str | None) -> None:
         device = next(self.model.parameters()).device
         self.head = ValueHead(_hidden_size(self.base)).to(device)
+        if weights is None and policy is not None:
+            self.model.load_adapter(policy, adapter_name=CRITIC, is_trainable=True)
+            return
         if weights is None:
             if shape.target_modules == "all-linear":  # the policy's own: its matrices are linear layers too, by now
                 shape.target_modules = cast(LoraConfig, self.model.peft_config[POLICY]).target_modules

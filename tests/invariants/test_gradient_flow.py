@@ -52,8 +52,7 @@ def test_both_keep_their_gradients_in_either_order(actor_critic: AdapterActorCri
             found = forward(pack)
             (found if isinstance(found, torch.Tensor) else found.logps_N).sum().backward()
         assert len(touched(actor)) == len(actor)
-        # Only lora_B and the head: lora_B is 0 in a new critic, so lora_A has none yet.
-        assert touched(critic) == {name for name in critic if "lora_A" not in name}
+        assert len(touched(critic)) == len(critic), "it begins as a copy of the policy, whose matrices are not 0"
         for parameter in [*actor.values(), *critic.values()]:
             parameter.grad = None
 
@@ -88,6 +87,20 @@ def test_a_new_adapters_reference_is_the_base(tiny: Path) -> None:
     assert torch.equal(found.act(pack).logps_N, found.refer(pack))
     found.act(pack).logps_N.sum().backward()
     assert touched(found.actor_parameters())
+
+
+def test_a_new_critic_begins_as_the_policy_does(actor_critic: AdapterActorCritic, model: PeftModel) -> None:
+    actor, critic = actor_critic.actor_parameters(), actor_critic.critic_parameters()
+    assert all(
+        torch.equal(actor[name.replace(".critic.", ".default.")], p) for name, p in critic.items() if "lora" in name
+    )
+    fresh = load_trainable(
+        Weights(str(model.peft_config["default"].base_model_name_or_path)), TrainingConfig(), dtype=torch.float32
+    )
+    assert isinstance(fresh, PeftModel)
+    new = AdapterActorCritic(fresh, reference=None, keep_reference=False, critic=SHAPE).critic_parameters()
+    shapes = {p.shape[0] for name, p in new.items() if "lora_A" in name}
+    assert shapes == {SHAPE.r}, "without an adapter to enter with, its shape is its own"
 
 
 def test_a_new_critic_says_zero_everywhere(actor_critic: AdapterActorCritic) -> None:
