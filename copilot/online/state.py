@@ -31,14 +31,13 @@ class Progress:
 def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Part], *, writes: bool) -> None:
     """Write a checkpoint and forget all but the newest two; every process calls it, one ``writes``."""
     target = folder / f"checkpoint-{progress.step}"
-    if not writes:
-        for part in parts:
-            part.save(target, writes=False)
-        return
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    if writes:
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
     for part in parts:
-        part.save(target)
+        part.save(target, writes=writes)
+    if not writes:
+        return
     (target / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     (target / MARKER).touch()
     complete = sorted((path.parent for path in folder.glob(f"checkpoint-*/{MARKER}")), key=step_of)

@@ -135,7 +135,8 @@ class Updater:
         self.model.train(True)
         for pack in self._packs([row for row in minibatch if id(row) in held]):
             if not warming:
-                weights_N = torch.tensor([weight_of.get(id(row), 0.0) for row in pack.rows], device=self.ranks.device)
+                weights = [0.0] if pack.filler else [weight_of[id(row)] for row in pack.rows]
+                weights_N = torch.tensor(weights, device=self.ranks.device)
                 output = self._policy_backward(pack, weights_N[pack.rows_N])
                 if not pack.filler:
                     _collect(output, "loss", sums, maxima)

@@ -250,10 +250,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept: dict[str, list[dict[str, Any]]] = {}
+    reached: dict[str, int] = {}
     for record in (json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")):
         mine, step = kept.setdefault(record["stage"], []), record.get("step")
         if step is not None:
-            mine[:] = [old for old in mine if (old.get("step") or 0) < step or _beside(old, record)]
+            if step <= reached.get(record["stage"], -1):
+                mine[:] = [old for old in mine if (old.get("step") or 0) < step or _beside(old, record)]
+            reached[record["stage"]] = step
         mine.append(record)
     return [record for records in kept.values() for record in records]
 
