@@ -135,8 +135,8 @@ class Updater:
         self.model.train(True)
         for pack in self._packs([row for row in minibatch if id(row) in held]):
             if not warming:
-                weights = [0.0] if pack.filler else [weight_of[id(row)] for row in pack.rows]
-                weights_N = torch.tensor(weights, device=self.ranks.device)
+                own = [0.0] if pack.filler else [weight_of[id(row)] for row in pack.rows]
+                weights_N = torch.tensor(own, device=self.ranks.device)
                 output = self._policy_backward(pack, weights_N[pack.rows_N])
                 if not pack.filler:
                     _collect(output, "loss", sums, maxima)
