@@ -54,7 +54,11 @@ def group_relative(kind: GroupAdvantage) -> Estimator:
 
 
 def with_critic(config: PpoConfig) -> Estimator:
-    """GAE on the critic's values, over each episode's trained tokens joined."""
+    """GAE on the critic's values, over each episode's trained tokens joined.
+
+    Explained variance is 1 - Var(return - value) / Var(return) over tokens: 0 for a constant, whatever its size, which
+    whitening takes out anyway.
+    """
 
     def estimate(batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks) -> Figures:
         _add_values(mine, model, ranks, config.training.forward_tokens)
@@ -69,8 +73,10 @@ def with_critic(config: PpoConfig) -> Estimator:
                 row.advantages_N = whiten(row.advantages_N, mean=mean, std=std)
         return_mean = moments["return"] / count
         variance = moments["return_squared"] / count - return_mean**2
-        explained = 1 - (moments["error_squared"] / count) / variance if variance > 1e-8 else 0.0
-        return {"explained_variance": explained, "value": moments["value"] / count, "return": return_mean}
+        value_mean = moments["value"] / count
+        unexplained = moments["error_squared"] / count - (return_mean - value_mean) ** 2
+        explained = 1 - unexplained / variance if variance > 1e-8 else 0.0
+        return {"explained_variance": explained, "value": value_mean, "return": return_mean}
 
     return estimate
 
