@@ -63,7 +63,7 @@ class Scorer(ABC):
         return self.info.calibration.scores(await self.logits(trajectories, after=after))
 
     async def logits(self, trajectories: Sequence[Trajectory], *, after: Sequence[int] | None = None) -> list[float]:
-        """The verifier's raw logits, before calibration; see :meth:`score`."""
+        """The verifier's raw logits, before calibration; equal inputs are read once. See :meth:`score`."""
         masked = sum(t.masked for t in trajectories)
         if masked:
             raise DataError(
@@ -74,5 +74,8 @@ class Scorer(ABC):
         views = [transcript(t, after=turns) for t, turns in zip(trajectories, until, strict=True)]
         encoded = self.encoder.encode_all(views)
         self.cut += sum(each.cut_tokens > 0 for each in encoded)
-        self.tokens += sum(len(each.ids) for each in encoded)
-        return await self._logits([each.ids for each in encoded])
+        inputs = [tuple(each.ids) for each in encoded]
+        once = list(dict.fromkeys(inputs))
+        self.tokens += sum(map(len, once))
+        logits = dict(zip(once, await self._logits([list(ids) for ids in once]), strict=True))
+        return [logits[ids] for ids in inputs]

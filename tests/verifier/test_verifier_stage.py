@@ -156,6 +156,25 @@ def test_early_turns_are_cut_and_counted(run_verifier: RunVerifier, episode: Any
     assert len(scores) == 2
 
 
+def test_copies_of_an_attempt_are_read_once_and_score_alike(
+    run_verifier: RunVerifier, episode: Any, tmp_path: Path
+) -> None:
+    weights = run_verifier(max_steps=1)["weights"]
+    one, other = episode("x", 0, right=True), episode("x", 1, right=False)
+
+    async def run(trajectories: list[Trajectory]) -> tuple[int, list[float]]:
+        scorer = make_scorer(weights, ENGINE, log_folder=tmp_path)
+        await scorer.start()
+        logits = await scorer.logits(trajectories)
+        return scorer.tokens, logits
+
+    tokens, apart = asyncio.run(run([one, other]))
+    again, together = asyncio.run(run([one, other, one.model_copy(update={"attempt": 2}), other]))
+    assert again == tokens
+    assert together == [*apart, *apart]
+    assert apart[0] != apart[1]
+
+
 def test_the_folder_says_what_the_verifier_is(run_verifier: RunVerifier, tiny: Path) -> None:
     found = run_verifier(max_steps=1)
     raw = json.loads((Path(found["weights"]) / "verifier.json").read_text())
