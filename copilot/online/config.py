@@ -227,7 +227,7 @@ class CriticSettings(StrictModel):
     coefficient: PositiveFloat = 0.5
     """Weight of its loss."""
     warmup_steps: NonNegativeInt = 0
-    """Steps in which only the critic learns."""
+    """Steps in which only the critic's head learns: in closed form, from all tasks so far."""
 
 
 class PpoConfig(OnlineStage):

@@ -89,6 +89,10 @@ class ActorCritic(ABC):
         """The critic's values before each trained token."""
 
     @abstractmethod
+    def states(self, pack: Pack) -> Tensor:
+        """The hidden states ``[N, H]`` that the critic's head reads, without gradient."""
+
+    @abstractmethod
     def train(self, mode: bool = True) -> None:
         """Dropout on or off."""
 
@@ -209,7 +213,13 @@ class AdapterActorCritic(ActorCritic):
     def values(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
         self._activate(CRITIC)
-        return cast(Tensor, self._all(pack, values=True)[0])
+        return cast(Tensor, self._all(pack, wanted="values")[0])
+
+    @torch.no_grad()
+    def states(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        self._activate(CRITIC)
+        return cast(Tensor, self._all(pack, wanted="states")[0])
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""
@@ -302,7 +312,13 @@ class FullActorCritic(ActorCritic):
     def values(self, pack: Pack) -> Tensor:
         """See :class:`ActorCritic`."""
         assert self._critic is not None
-        return cast(Tensor, self._critic(pack, values=True)[0])
+        return cast(Tensor, self._critic(pack, wanted="values")[0])
+
+    @torch.no_grad()
+    def states(self, pack: Pack) -> Tensor:
+        """See :class:`ActorCritic`."""
+        assert self._critic is not None
+        return cast(Tensor, self._critic(pack, wanted="states")[0])
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""

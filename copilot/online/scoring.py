@@ -1,7 +1,7 @@
 """Log-probabilities, entropies and values of trained tokens from one packed forward; only these reach the head."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from peft import PeftModel
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from copilot.online.packing import Pack
+
+Wanted = Literal["logps", "values", "states"]
+"""What a forward is for: the policy's figures, a critic's values, or the hidden states that its head reads."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,17 @@ class PackModel(nn.Module):
         super().__init__()
         self.model, self.head = model, head
 
-    def forward(self, pack: Pack, *, values: bool = False, entropy_gradient: bool = False) -> tuple[Tensor, ...]:
-        """Log-probabilities and entropies of the pack's trained tokens; or, with ``values``, the values before them."""
-        if not values:
+    def forward(self, pack: Pack, *, wanted: Wanted = "logps", entropy_gradient: bool = False) -> tuple[Tensor, ...]:
+        """Log-probabilities and entropies of the pack's trained tokens; or what a critic has before them."""
+        if wanted == "logps":
             scored = score(self.model, pack, entropy_gradient=entropy_gradient)
             return scored.logps_N, scored.entropy_N
-        assert self.head is not None
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        return (self.head(hidden_states(cast(PreTrainedModel, base).base_model, pack)),)
+        states_NH = hidden_states(cast(PreTrainedModel, base).base_model, pack)
+        if wanted == "states":
+            return (states_NH,)
+        assert self.head is not None
+        return (self.head(states_NH),)
 
 
 def hidden_states(backbone: nn.Module, pack: Pack) -> Tensor:

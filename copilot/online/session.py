@@ -19,11 +19,12 @@ from copilot.online.config import CriticSettings, OnlineStage, OnlineTraining
 from copilot.online.curriculum import Curriculum
 from copilot.online.episodes import Choice, Group, Verdict, allowance, choose
 from copilot.online.estimators import Batch, Estimator
+from copilot.online.head_fit import HeadFit
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import Part
 from copilot.online.ranks import Ranks
 from copilot.online.sharding import whole
-from copilot.online.state import Progress, clean, load_checkpoint, save_checkpoint
+from copilot.online.state import Progress, Resumable, clean, load_checkpoint, save_checkpoint
 from copilot.online.telemetry import success_by_task
 from copilot.online.update import Updater
 from copilot.online.visibility import check_visible
@@ -87,9 +88,10 @@ class Session:
     """Finished groups not used yet."""
 
     @property
-    def parts(self) -> list[Part]:
-        """What is optimised."""
-        return [self.updater.policy, *([self.updater.critic] if self.updater.critic else [])]
+    def parts(self) -> list[Resumable]:
+        """What a checkpoint of now holds files of."""
+        fitting = self.updater.warming(self.progress.step)
+        return [part for part in resumable(self.updater) if fitting or not isinstance(part, HeadFit)]
 
     @property
     def checkpoints(self) -> Path:
@@ -236,9 +238,8 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     torch.manual_seed(ctx.seed)  # a new adapter starts at random
     model = load_model(config, ctx, start, algorithm.critic, ranks.device)
     updater = _updater(config, ctx, model, algorithm, ranks)
-    parts = [updater.policy, *([updater.critic] if updater.critic else [])]
     ctx.folder.mkdir(parents=True, exist_ok=True)
-    progress = load_checkpoint(ctx.folder / "checkpoints", parts)
+    progress = load_checkpoint(ctx.folder / "checkpoints", resumable(updater))
     seed = ctx.seed
     curriculum = Curriculum(list(tasks), config.curriculum, seed=seed, file=ctx.folder / "deals.jsonl")
     curriculum.restore(progress.rates)
@@ -362,7 +363,13 @@ def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorit
         steps=config.steps,
         row_constant=config.rollout.max_turns * config.rollout.sampling.max_tokens,
         seed=ctx.seed,
+        head_fit=HeadFit(model.head, ranks.device) if critic and critic.warmup_steps and model.head else None,
     )
+
+
+def resumable(updater: Updater) -> list[Resumable]:
+    """What an updater is made of, for its checkpoints."""
+    return [part for part in (updater.policy, updater.critic, updater.head_fit) if part is not None]
 
 
 def _join(ctx: StageContext) -> Ranks:

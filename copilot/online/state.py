@@ -9,11 +9,21 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from copilot.online.optimizer import Part
 from copilot.training.checkpoints import MARKER, last_complete, remove_partial, step_of
 
 _KEPT = 2
+
+
+class Resumable(Protocol):
+    """Something with a file of its own in a checkpoint."""
+
+    def save(self, folder: Path, *, writes: bool = True) -> None:
+        """Write it; every process calls it, one ``writes``."""
+
+    def load(self, folder: Path) -> None:
+        """Take it back."""
 
 
 @dataclass
@@ -28,7 +38,7 @@ class Progress:
     """The curriculum's state."""
 
 
-def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Part], *, writes: bool) -> None:
+def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Resumable], *, writes: bool) -> None:
     """Write a checkpoint and forget all but the newest two; every process calls it, one ``writes``."""
     target = folder / f"checkpoint-{progress.step}"
     if writes:
@@ -45,7 +55,7 @@ def save_checkpoint(folder: Path, progress: Progress, parts: Sequence[Part], *, 
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, parts: Sequence[Part]) -> Progress:
+def load_checkpoint(folder: Path, parts: Sequence[Resumable]) -> Progress:
     """Take back the newest complete checkpoint; without one, a new beginning."""
     checkpoint = last_complete(folder)
     if checkpoint is None:

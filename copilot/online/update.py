@@ -14,6 +14,7 @@ import torch
 
 from copilot.online.aggregation import row_weights
 from copilot.online.config import CriticSettings, LossSettings, OnlineTraining
+from copilot.online.head_fit import HeadFit
 from copilot.online.loss import LossOutput, PolicyTokens, policy_loss, value_loss
 from copilot.online.model import ActorCritic
 from copilot.online.optimizer import Part
@@ -50,6 +51,8 @@ class Updater:
     """What aggregation ``constant`` divides a row by: tokens an episode may sample."""
     seed: int
     """The run's seed."""
+    head_fit: HeadFit | None = None
+    """What the critic's head is set from in warm-up steps."""
 
     def share(self, rows: Sequence[TrainRow]) -> list[TrainRow]:
         """This rank's rows: whole groups, dealt so that ranks have about equally many tokens."""
@@ -77,6 +80,8 @@ class Updater:
         """
         if not rows:  # every episode of the step is masked
             return {}
+        if self.head_fit is not None and self.warming(step):
+            return self._fit_head(self.head_fit, rows, mine)
         torch.manual_seed(derive(self.seed, "update", step, self.ranks.rank))
         self._prepare(mine)
         outputs: list[Figures] = []
@@ -84,6 +89,21 @@ class Updater:
             for minibatch in self._minibatches(rows, step, epoch):
                 outputs.append(self._update(step, minibatch, mine))
         return _mean(outputs)
+
+    def warming(self, step: int) -> bool:
+        """Whether only the critic learns in this step."""
+        return self.critic_settings is not None and step <= self.critic_settings.warmup_steps
+
+    def _fit_head(self, fit: HeadFit, rows: Sequence[TrainRow], mine: Sequence[TrainRow]) -> Figures:
+        self.model.train(False)
+        states, returns = [], []
+        for pack in self._packs(mine):
+            found = self.model.states(pack)  # with shards, every process takes part in every forward
+            if not pack.filler:
+                states.append(found)
+                returns.append(pack.tensor("returns_N"))
+        fit.learn(states, returns, tasks=len({row.group for row in rows}), ranks=self.ranks)
+        return {"critic_tasks": float(fit.tasks)}
 
     def _minibatches(self, rows: Sequence[TrainRow], step: int, epoch: int) -> list[list[TrainRow]]:
         """Equal parts of the rows, groups in an order of their own; the same on every rank.
@@ -130,21 +150,19 @@ class Updater:
         )
         weight_of = {id(row): weight for row, weight in zip(minibatch, weights, strict=True)}
         value_weight = 1 / max(1, sum(trained))
-        warming = self.critic_settings is not None and step <= self.critic_settings.warmup_steps
         sums, maxima = Figures(), Figures()
         self.model.train(True)
         for pack in self._packs([row for row in minibatch if id(row) in held]):
-            if not warming:
-                own = [0.0] if pack.filler else [weight_of[id(row)] for row in pack.rows]
-                weights_N = torch.tensor(own, device=self.ranks.device)
-                output = self._policy_backward(pack, weights_N[pack.rows_N])
-                if not pack.filler:
-                    _collect(output, "loss", sums, maxima)
+            own = [0.0] if pack.filler else [weight_of[id(row)] for row in pack.rows]
+            weights_N = torch.tensor(own, device=self.ranks.device)
+            output = self._policy_backward(pack, weights_N[pack.rows_N])
+            if not pack.filler:
+                _collect(output, "loss", sums, maxima)
             if self.critic is not None:
                 output = self._value_backward(pack, 0.0 if pack.filler else value_weight)
                 if not pack.filler:
                     _collect(output, "value_loss", sums, maxima)
-        return self._step(step, sums, maxima, warming)
+        return self._step(step, sums, maxima)
 
     def _policy_backward(self, pack: Pack, weights_N: torch.Tensor) -> LossOutput:
         scored = self.model.act(pack, entropy_gradient=self.loss.entropy > 0)
@@ -176,12 +194,8 @@ class Updater:
         (self.critic_settings.coefficient * output.loss).backward()
         return output
 
-    def _step(self, step: int, sums: Figures, maxima: Figures, warming: bool) -> Figures:
-        moved: Figures = {}
-        if warming:
-            self.policy.forget()
-        else:
-            moved |= self.policy.step(step, self.steps, self.ranks)
+    def _step(self, step: int, sums: Figures, maxima: Figures) -> Figures:
+        moved = self.policy.step(step, self.steps, self.ranks)
         if self.critic is not None:
             moved |= {f"critic_{k}": v for k, v in self.critic.step(step, self.steps, self.ranks).items()}
         everyone = self.ranks.gather(maxima)

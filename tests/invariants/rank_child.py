@@ -13,9 +13,11 @@ from torch.distributed.tensor import DTensor
 from copilot.online.config import CriticSettings, GrpoConfig, OnlineTraining, PpoConfig
 from copilot.online.episodes import Episode
 from copilot.online.estimators import Batch, group_relative, with_critic
+from copilot.online.head_fit import HeadFit
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import Part
 from copilot.online.ranks import Ranks
+from copilot.online.session import resumable
 from copilot.online.update import Updater
 from copilot.policy.factory import Weights
 from copilot.training.config import LoraSettings
@@ -65,7 +67,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
     raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
     config = PpoConfig.model_validate(raw) if kind == "ppo" else GrpoConfig.model_validate(raw)
-    ranks, critic = Ranks(), CriticSettings(lora=LoraSettings(r=4, alpha=8)) if kind == "ppo" else None
+    ranks, critic = Ranks(), CriticSettings(lora=LoraSettings(r=4, alpha=8), warmup_steps=1) if kind == "ppo" else None
     torch.manual_seed(0)
     method = weights.removesuffix("-sharded")
     loaded = load_trainable(Weights(tiny), config.training.model_copy(update={"method": method}), dtype=torch.float32)
@@ -92,6 +94,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         steps=STEPS,
         row_constant=64,
         seed=0,
+        head_fit=HeadFit(model.head, ranks.device) if model.head else None,
     )
     estimate = with_critic(config) if isinstance(config, PpoConfig) else group_relative("std")
     figures = []
@@ -101,19 +104,15 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         assert ranks.size == 1 or 0 < len(mine) < len(data.rows)
         figures.append(estimate(data, mine, model, ranks) | updater.run(step, data.rows, mine))
         if step == 1:  # what is saved in shards or whole goes on in either
-            for part in parts_of(updater):
+            for part in resumable(updater):
                 part.save(folder, writes=ranks.is_main)
             ranks.wait()
-            for part in parts_of(updater):
+            for part in resumable(updater):
                 part.load(folder)
     model.save_policy(folder / "policy", writes=ranks.is_main)
     if critic:
         model.save_critic(folder / "critic", writes=ranks.is_main)
     return figures
-
-
-def parts_of(updater: Updater) -> list[Part]:
-    return [part for part in (updater.policy, updater.critic) if part is not None]
 
 
 def main(job: dict[str, str]) -> None:
