@@ -54,7 +54,7 @@ def _run(config: VerifierStage, ctx: StageContext) -> dict[str, Any]:
     from copilot.policy.tokens import load_tokenizer
     from copilot.training.loop import run_training
     from copilot.verifier.encoding import Encoder
-    from copilot.verifier.training import read_text_rows, verifier_method, write_encoded
+    from copilot.verifier.training import encode_rows, read_text_rows, verifier_method, write_encoded
 
     start, settings = resolve_weights(ctx, config.adapter), config.verifier
     encoder = Encoder(load_tokenizer(start.model), settings.max_tokens)
@@ -64,6 +64,7 @@ def _run(config: VerifierStage, ctx: StageContext) -> dict[str, Any]:
     ctx.folder.mkdir(parents=True, exist_ok=True)
     encoded = ctx.folder / f"encoded.rank{ctx.rank}.jsonl"
     counts = write_encoded(encoded, rows, encoder)
+    encode_rows(held_out, encoder)  # what cannot be read ends it here, not after the training
     ctx.log(**{f"verifier_{name}": count for name, count in counts.items()})
     training = config.training.model_copy(update={"max_tokens": settings.max_tokens, "too_long": "drop"})
     outputs = run_training(verifier_method(settings, encoder), ctx, training, rows=encoded, start=start)

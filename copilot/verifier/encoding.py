@@ -1,8 +1,8 @@
 """From an episode's text to the token ids a verifier reads; the same for training and scoring.
 
 What is shared comes first (instruction, then task), so that a prefix cache serves all attempts at a task. Invariant:
-never longer than the context; what is cut are the earliest turns, never the instruction, the task or the end. Text
-from sandboxes cannot forge control tokens.
+never longer than the context; what is cut are the earliest turns and the middle of a huge answer, never the instruction
+or the task. Text from sandboxes cannot forge control tokens.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 INSTRUCTION = "An agent worked on a task. Judge from its work alone whether the answer it submitted is right."
 QUESTION = "Is the submitted answer right? Reply YES or NO."
 _CUT_NOTE = "[earlier turns left out]\n"
+_MIDDLE_NOTE = " [...] "
+_END_SHARE = 4
+"""Of what does not fit, a submitted answer may take one part in so many."""
 _MARK = "\u00abtranscript\u00bb"
 
 
@@ -29,7 +32,7 @@ class Encoded:
     ids: list[int]
     """Token ids, up to where the verdict would begin."""
     cut_tokens: int
-    """Tokens of early turns that did not fit; 0: it is whole."""
+    """Tokens that did not fit; 0: it is whole."""
 
 
 class Encoder:
@@ -54,7 +57,7 @@ class Encoder:
         before, _, after = rendered.partition(_MARK)
         self._before = self._ids(f"{before}{INSTRUCTION}\n\nTask: ")
         self._after = self._ids(f"\n{QUESTION}{after}")
-        self._note = self._ids(_CUT_NOTE)
+        self._note, self._middle = self._ids(_CUT_NOTE), self._ids(_MIDDLE_NOTE)
         self.yes_id, self.no_id = self._ids("YES")[0], self._ids("NO")[0]
         if self.yes_id == self.no_id:
             raise ModelError(
@@ -67,21 +70,26 @@ class Encoder:
         """The ids of one transcript.
 
         Raises:
-            DataError: Instruction, task and end alone are too long.
+            DataError: Instruction and task alone are too long.
         """
         head = [*self._before, *self._text(f"{seen.task}\n\n")]
-        tail = [*self._text(seen.end), *self._after]
+        end = self._text(seen.end)
         body = [token for turn in seen.turns for token in self._text(turn)]
+        whole = [*head, *body, *end, *self._after]
+        if len(whole) <= self.max_tokens:
+            return Encoded(whole, 0)
+        tail = [*self._shortened(end), *self._after]
         room = self.max_tokens - len(head) - len(tail)
         if len(body) <= room:
-            return Encoded([*head, *body, *tail], 0)
+            return Encoded([*head, *body, *tail], len(whole) - len(head) - len(body) - len(tail))
         kept = room - len(self._note)
         if kept < 0:
             raise DataError(
                 f"the task alone takes {len(head) + len(tail)} of {self.max_tokens} tokens",
                 remedy="raise the verifier's max_tokens",
             )
-        return Encoded([*head, *self._note, *body[len(body) - kept :], *tail], len(body) - kept)
+        ids = [*head, *self._note, *body[len(body) - kept :], *tail]
+        return Encoded(ids, len(whole) - len(ids) + len(self._note))
 
     def encode_all(self, transcripts: Sequence[Transcript]) -> list[Encoded]:
         """The ids of many.
@@ -103,6 +111,11 @@ class Encoder:
                 remedy="raise the verifier's max_tokens (verifier.max_tokens in training), or leave these tasks out",
             )
         return encoded
+
+    def _shortened(self, end: list[int]) -> list[int]:
+        """An end without its middle, where it is huge."""
+        half = max(1, (self.max_tokens // _END_SHARE - len(self._middle)) // 2)
+        return [*end[:half], *self._middle, *end[-half:]] if len(end) > 2 * half + len(self._middle) else end
 
     def _text(self, text: str) -> list[int]:
         """Ids of text from outside."""

@@ -54,6 +54,19 @@ def test_it_always_fits_and_keeps_task_and_end(encoder: Encoder, turns: list[str
         assert encoded.ids == whole.ids
 
 
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=200), max_size=6), st.integers(100, 3000))
+def test_a_huge_answer_loses_its_middle(encoder: Encoder, turns: list[str], length: int) -> None:
+    answer = "Submitted: " + "7, " * length + "9]"
+    encoded = encoder.encode(Transcript("How many beds?", tuple(turns), answer))
+    text = text_of(encoder, encoded.ids)
+    assert len(encoded.ids) <= 300
+    assert "Task: How many beds?\n\n" in text
+    assert f"9]\n{QUESTION}" in text
+    assert "7,  [...] " in text or "7 [...] " in text or not encoded.cut_tokens
+    assert text.count("Submitted: 7") == 1
+
+
 def test_what_does_not_fit_is_refused_with_counts(encoder: Encoder) -> None:
     long, short = Transcript("ward " * 400, (), "x"), Transcript("ward", (), "x")
     with pytest.raises(DataError, match="2 of 3 trajectories do not fit 300 tokens"):
