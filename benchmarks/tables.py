@@ -88,6 +88,27 @@ def verifier() -> str:
     )
 
 
+def verifier_trend() -> str:
+    """Every verifier that was evaluated, ``results/verifier*.json``, by how many tasks it learned from."""
+    found = {path: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "results").glob("verifier*.json")}
+    rows = []
+    for path, record in sorted(found.items(), key=lambda item: int(item[1]["verifier"]["tasks"])):
+        whole, learned = record["rows"][0], record["rows"][0]["selectors"]["learned"]
+        rows.append(
+            [
+                f"`{path.stem}`",
+                str(record["verifier"]["tasks"]),
+                _percent(learned["best_at_k"]),
+                _percent(learned["minus_majority"]),
+                _percent(learned["headroom_captured"]),
+                f"{whole['within_task_auc']['value']:.3f}",
+                f"{whole['ece']:.3f}",
+            ]
+        )
+    head = ["results", "tasks learned from", "Best@16", "minus majority", "headroom captured", "AUC within task", "ECE"]
+    return markdown_table(head, rows)
+
+
 def online_runs() -> str:
     """Every online run on CPUs and what it gained over its start, of ``results/online_runs.json``."""
     runs = json.loads((ROOT / "results" / "online_runs.json").read_text(encoding="utf-8"))
@@ -129,7 +150,7 @@ def main() -> None:
     if (ROOT / "results" / "quickstart.json").exists():
         blocks["quickstart"] = quickstart()
     if (ROOT / "results" / "verifier.json").exists():
-        blocks["verifier"] = verifier()
+        blocks["verifier"], blocks["verifier_trend"] = verifier(), verifier_trend()
     if (ROOT / "results" / "online_runs.json").exists():
         blocks["online_runs"] = online_runs()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
