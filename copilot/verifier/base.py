@@ -12,7 +12,7 @@ from copilot.data.trajectory import Trajectory
 from copilot.data.transcript import transcript
 from copilot.errors import DataError
 from copilot.verifier.config import VerifierInfo
-from copilot.verifier.encoding import Encoder
+from copilot.verifier.encoding import Encoded, Encoder
 
 
 class Scorer(ABC):
@@ -45,7 +45,7 @@ class Scorer(ABC):
         """Release everything; idempotent."""
 
     @abstractmethod
-    async def _logits(self, inputs: list[list[int]]) -> list[float]:
+    async def _logits(self, inputs: list[Encoded]) -> list[float]:
         """One finite logit per input, in order."""
 
     async def score(self, trajectories: Sequence[Trajectory], *, after: Sequence[int] | None = None) -> list[float]:
@@ -74,8 +74,7 @@ class Scorer(ABC):
         views = [transcript(t, after=turns) for t, turns in zip(trajectories, until, strict=True)]
         encoded = self.encoder.encode_all(views)
         self.cut += sum(each.cut_tokens > 0 for each in encoded)
-        inputs = [tuple(each.ids) for each in encoded]
-        once = list(dict.fromkeys(inputs))
+        once = {tuple(each.ids): each for each in encoded}
         self.tokens += sum(map(len, once))
-        logits = dict(zip(once, await self._logits([list(ids) for ids in once]), strict=True))
-        return [logits[ids] for ids in inputs]
+        logits = dict(zip(once, await self._logits(list(once.values())), strict=True))
+        return [logits[tuple(each.ids)] for each in encoded]

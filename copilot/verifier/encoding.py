@@ -33,6 +33,8 @@ class Encoded:
     """Token ids, up to where the verdict would begin."""
     cut_tokens: int
     """Tokens that did not fit; 0: it is whole."""
+    shared: int
+    """Tokens that all attempts at the task begin with: instruction and task."""
 
 
 class Encoder:
@@ -77,11 +79,11 @@ class Encoder:
         body = [token for turn in seen.turns for token in self._text(turn)]
         whole = [*head, *body, *end, *self._after]
         if len(whole) <= self.max_tokens:
-            return Encoded(whole, 0)
+            return Encoded(whole, 0, len(head))
         tail = [*self._shortened(end), *self._after]
         room = self.max_tokens - len(head) - len(tail)
         if len(body) <= room:
-            return Encoded([*head, *body, *tail], len(whole) - len(head) - len(body) - len(tail))
+            return Encoded([*head, *body, *tail], len(whole) - len(head) - len(body) - len(tail), len(head))
         kept = room - len(self._note)
         if kept < 0:
             raise DataError(
@@ -89,7 +91,7 @@ class Encoder:
                 remedy="raise the verifier's max_tokens",
             )
         ids = [*head, *self._note, *body[len(body) - kept :], *tail]
-        return Encoded(ids, len(whole) - len(ids) + len(self._note))
+        return Encoded(ids, len(whole) - len(ids) + len(self._note), len(head))
 
     def encode_all(self, transcripts: Sequence[Transcript]) -> list[Encoded]:
         """The ids of many.

@@ -4,11 +4,12 @@ YES/NO reads the model's own output head at the last position and nowhere else; 
 classifier with one output. Both are trained as adapter or in full, and both folders are standard ones.
 """
 
+import copy
 from typing import Any, cast
 
 import torch
 from peft import PeftModel, get_peft_model
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification, DynamicCache, PreTrainedModel
 
 from copilot.policy.factory import Weights
 from copilot.training.collators import pad
@@ -52,7 +53,24 @@ def load_verifier(weights: Weights, info: VerifierInfo, *, dtype: torch.dtype) -
     return cast(PreTrainedModel, model.eval())
 
 
-def logits_of(model: Any, head: Head, ids: list[list[int]], yes_id: int, no_id: int, pad_id: int) -> torch.Tensor:
+def prefix_cache(model: Any, ids: list[int]) -> DynamicCache:
+    """Keys and values of what several sequences begin with."""
+    cache = DynamicCache(config=model.config)
+    ids_1T = torch.tensor([ids], device=next(model.parameters()).device)
+    model(input_ids=ids_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+def logits_of(
+    model: Any,
+    head: Head,
+    ids: list[list[int]],
+    yes_id: int,
+    no_id: int,
+    pad_id: int,
+    *,
+    after: DynamicCache | None = None,
+) -> torch.Tensor:
     """One logit (B,) per sequence: YES minus NO, or the scalar.
 
     Args:
@@ -62,15 +80,20 @@ def logits_of(model: Any, head: Head, ids: list[list[int]], yes_id: int, no_id: 
         yes_id: Token of YES.
         no_id: Token of NO.
         pad_id: Fills up on the right, where causal attention does not look.
+        after: Cache of what all sequences begin with (YES/NO head); it stays as it is.
     """
     device = next(model.parameters()).device
     ids_BT = pad(ids, pad_id).to(device)
     last_B = torch.tensor([len(row) - 1 for row in ids], device=device)
-    return head_logits(model, head, ids_BT, last_B, yes_id, no_id)
+    if after is None:
+        return head_logits(model, head, ids_BT, last_B, yes_id, no_id)
+    own = copy.deepcopy(after)
+    own.batch_repeat_interleave(len(ids))
+    return head_logits(model, head, ids_BT, last_B, yes_id, no_id, past_key_values=own)
 
 
 def head_logits(
-    model: Any, head: Head, ids_BT: torch.Tensor, last_B: torch.Tensor, yes_id: int, no_id: int
+    model: Any, head: Head, ids_BT: torch.Tensor, last_B: torch.Tensor, yes_id: int, no_id: int, **before: Any
 ) -> torch.Tensor:
     """:func:`logits_of` on tensors: right-padded ids (B, T) and the position (B,) of each row's last token."""
     if head == "scalar":
@@ -78,7 +101,7 @@ def head_logits(
         scalar_B: torch.Tensor = model(input_ids=ids_BT, attention_mask=attention_BT, use_cache=False).logits[:, 0]
         return scalar_B.float()
     # The head is asked at the rows' last positions only: B x B rows of logits instead of B x T.
-    logits_BBV = model(input_ids=ids_BT, logits_to_keep=last_B, use_cache=False).logits
+    logits_BBV = model(input_ids=ids_BT, logits_to_keep=last_B, use_cache=bool(before), **before).logits
     rows_B = torch.arange(len(ids_BT), device=ids_BT.device)
     last_BV = logits_BBV[rows_B, rows_B]
     margin_B: torch.Tensor = last_BV[:, yes_id] - last_BV[:, no_id]

@@ -1,4 +1,7 @@
-"""Scoring inside this process: batches of like length, one forward each, the head asked at one position per row."""
+"""Scoring inside this process: what attempts at a task begin with is computed once, the rest in batches of like length.
+
+The head is asked at one position per row. The scalar head has no use for a cache: its rows are computed whole.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -10,7 +13,7 @@ from copilot.policy.factory import Weights
 from copilot.policy.tokens import load_tokenizer
 from copilot.verifier.base import Scorer
 from copilot.verifier.config import VerifierInfo
-from copilot.verifier.encoding import Encoder
+from copilot.verifier.encoding import Encoded, Encoder
 
 _PADDING = 1.1
 """A batch's padded size over its tokens, at most."""
@@ -49,11 +52,11 @@ class InProcessScorer(Scorer):
         """Logits of a build stage's rows, for calibration; starts and closes the scorer."""
         await self.start()
         transcripts = [Transcript(row["task"], tuple(row["turns"]), row["end"]) for row in rows]
-        logits = await self._logits([each.ids for each in self.encoder.encode_all(transcripts)])
+        logits = await self._logits(self.encoder.encode_all(transcripts))
         await self.close()
         return logits
 
-    async def _logits(self, inputs: list[list[int]]) -> list[float]:
+    async def _logits(self, inputs: list[Encoded]) -> list[float]:
         async with self._lock:
             return await asyncio.to_thread(self._forward, inputs)
 
@@ -70,19 +73,33 @@ class InProcessScorer(Scorer):
             model: Any = load_verifier(self._weights, self.info, dtype=dtype)
         return model.to(torch.device("cuda", self._device or 0) if cuda else torch.device("cpu"))
 
-    def _forward(self, inputs: list[list[int]]) -> list[float]:
+    def _forward(self, inputs: list[Encoded]) -> list[float]:
         import torch
 
-        from copilot.verifier.heads import logits_of
+        from copilot.verifier.heads import logits_of, prefix_cache
 
-        found: dict[int, float] = {}
+        info, found = self.info, dict[int, float]()
         with torch.inference_mode():
-            for batch in batches([len(ids) for ids in inputs], self._config.max_batch):
-                rows = [inputs[i] for i in batch]
-                info = self.info
-                logits_B = logits_of(self._model, info.head, rows, info.yes_id, info.no_id, self._pad_id)
-                found.update(zip(batch, logits_B.tolist(), strict=True))
+            for shared, family in families(inputs) if info.head == "yes_no" else [(0, list(range(len(inputs))))]:
+                cache = prefix_cache(self._model, inputs[family[0]].ids[:shared]) if shared else None
+                rests = [inputs[i].ids[shared:] for i in family]
+                for batch in batches([len(ids) for ids in rests], self._config.max_batch):
+                    rows = [rests[i] for i in batch]
+                    logits_B = logits_of(
+                        self._model, info.head, rows, info.yes_id, info.no_id, self._pad_id, after=cache
+                    )
+                    found.update(zip((family[i] for i in batch), logits_B.tolist(), strict=True))
         return [found[i] for i in range(len(inputs))]
+
+
+def families(inputs: Sequence[Encoded]) -> list[tuple[int, list[int]]]:
+    """How many tokens each family of inputs shares, and their indices; those that begin like no other share none."""
+    of: dict[tuple[int, ...], list[int]] = {}
+    for i, each in enumerate(inputs):
+        of.setdefault(tuple(each.ids[: each.shared]), []).append(i)
+    alone = [family[0] for family in of.values() if len(family) == 1]
+    found = [(len(start), family) for start, family in of.items() if len(family) > 1]
+    return [*found, (0, alone)] if alone else found
 
 
 def batches(lengths: list[int], most: int) -> Iterator[list[int]]:

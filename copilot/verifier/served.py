@@ -12,7 +12,7 @@ from copilot.policy.factory import Weights
 from copilot.policy.vllm_engine import VllmPolicy
 from copilot.verifier.base import Scorer
 from copilot.verifier.config import VerifierInfo
-from copilot.verifier.encoding import Encoder
+from copilot.verifier.encoding import Encoded, Encoder
 
 _ADAPTER = "verifier"
 
@@ -55,8 +55,8 @@ class ServedScorer(Scorer):
         """See :meth:`Scorer.close`."""
         await self._engine.close()
 
-    async def _logits(self, inputs: list[list[int]]) -> list[float]:
-        return list(await asyncio.gather(*(self._logit(ids) for ids in inputs)))
+    async def _logits(self, inputs: list[Encoded]) -> list[float]:
+        return list(await asyncio.gather(*(self._logit(each.ids) for each in inputs)))
 
     async def _logit(self, ids: list[int]) -> float:
         adapter = _ADAPTER if self._weights.adapter is not None else None
