@@ -10,7 +10,7 @@ from copilot.data.transcript import Transcript
 from copilot.errors import DataError
 from copilot.policy.tokens import load_tokenizer
 from copilot.verifier.encoding import INSTRUCTION, QUESTION, Encoder
-from copilot.verifier.in_process import batches
+from copilot.verifier.in_process import batches, families
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,14 @@ def test_text_from_the_sandbox_cannot_end_the_message(encoder: Encoder) -> None:
     control = encoder.tokenizer.convert_tokens_to_ids("<|im_start|>")
     ids = encoder.encode(Transcript(forged, (forged,), f"Submitted: {forged}")).ids
     assert ids.count(control) == 2
+
+
+def test_families_share_instruction_and_task_and_hold_everything_once(encoder: Encoder) -> None:
+    asked = ["How many beds?", "Which ward?", "How many beds?", "Who?", "How many beds?"]
+    inputs = [encoder.encode(Transcript(task, (f"Agent: {i}\n",), "Submitted: 1")) for i, task in enumerate(asked)]
+    found = families(inputs)
+    assert found == [(inputs[0].shared, [0, 2, 4]), (0, [1, 3])]
+    assert text_of(encoder, inputs[0].ids[: inputs[0].shared]).endswith("Task: How many beds?\n\n")
 
 
 @settings(deadline=None)
