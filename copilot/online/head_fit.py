@@ -1,9 +1,9 @@
 """A critic's head in closed form: ridge regression from hidden states to returns, over the warm-up steps.
 
-Updates by gradient first teach a new head the mean return of all tasks; until it tells tasks apart, advantages push the
-policy away from whatever it does on hard ones, right or wrong. While only the critic learns, the states below its head
-stand still, so every warm-up step adds to the same normal equations, and the best head on all tasks seen so far costs
-one forward. The prior, the head as it came, is worth :data:`PRIOR_TASKS` tasks, however many tokens these have.
+A few updates by gradient teach a new head the mean return of all tasks; while it does not tell tasks apart, advantages
+push the policy away from whatever it does on hard ones, right or wrong. While only the critic learns, the states below
+its head stand still, so every warm-up step adds to the same normal equations, and the best head on all tasks so far
+costs one forward. The prior, the head as it came, is worth :data:`PRIOR_TASKS` tasks, however many tokens these have.
 """
 
 from pathlib import Path

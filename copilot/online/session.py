@@ -91,7 +91,7 @@ class Session:
     def parts(self) -> list[Resumable]:
         """What a checkpoint of now holds files of."""
         fitting = self.updater.warming(self.progress.step)
-        return [part for part in resumable(self.updater) if fitting or not isinstance(part, HeadFit)]
+        return [part for part in self.updater.parts() if fitting or not isinstance(part, HeadFit)]
 
     @property
     def checkpoints(self) -> Path:
@@ -239,7 +239,7 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     model = load_model(config, ctx, start, algorithm.critic, ranks.device)
     updater = _updater(config, ctx, model, algorithm, ranks)
     ctx.folder.mkdir(parents=True, exist_ok=True)
-    progress = load_checkpoint(ctx.folder / "checkpoints", resumable(updater))
+    progress = load_checkpoint(ctx.folder / "checkpoints", updater.parts())
     seed = ctx.seed
     curriculum = Curriculum(list(tasks), config.curriculum, seed=seed, file=ctx.folder / "deals.jsonl")
     curriculum.restore(progress.rates)
@@ -365,11 +365,6 @@ def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorit
         seed=ctx.seed,
         head_fit=HeadFit(model.head, ranks.device) if critic and critic.warmup_steps and model.head else None,
     )
-
-
-def resumable(updater: Updater) -> list[Resumable]:
-    """What an updater is made of, for its checkpoints."""
-    return [part for part in (updater.policy, updater.critic, updater.head_fit) if part is not None]
 
 
 def _join(ctx: StageContext) -> Ranks:

@@ -22,6 +22,7 @@ from copilot.online.packing import Pack
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
 from copilot.online.sharding import even_packs
+from copilot.online.state import Resumable
 from copilot.rollout.seeds import derive
 
 Figures = dict[str, float]
@@ -80,8 +81,8 @@ class Updater:
         """
         if not rows:  # every episode of the step is masked
             return {}
-        if self.head_fit is not None and self.warming(step):
-            return self._fit_head(self.head_fit, rows, mine)
+        if self.warming(step):
+            return self._fit_head(rows, mine)
         torch.manual_seed(derive(self.seed, "update", step, self.ranks.rank))
         self._prepare(mine)
         outputs: list[Figures] = []
@@ -91,10 +92,16 @@ class Updater:
         return _mean(outputs)
 
     def warming(self, step: int) -> bool:
-        """Whether only the critic learns in this step."""
-        return self.critic_settings is not None and step <= self.critic_settings.warmup_steps
+        """Whether only the critic's head learns in this step."""
+        critic = self.critic_settings
+        return self.head_fit is not None and critic is not None and step <= critic.warmup_steps
 
-    def _fit_head(self, fit: HeadFit, rows: Sequence[TrainRow], mine: Sequence[TrainRow]) -> Figures:
+    def parts(self) -> list[Resumable]:
+        """What it is made of, for checkpoints."""
+        return [part for part in (self.policy, self.critic, self.head_fit) if part is not None]
+
+    def _fit_head(self, rows: Sequence[TrainRow], mine: Sequence[TrainRow]) -> Figures:
+        assert self.head_fit is not None
         self.model.train(False)
         states, returns = [], []
         for pack in self._packs(mine):
@@ -102,8 +109,8 @@ class Updater:
             if not pack.filler:
                 states.append(found)
                 returns.append(pack.tensor("returns_N"))
-        fit.learn(states, returns, tasks=len({row.group for row in rows}), ranks=self.ranks)
-        return {"critic_tasks": float(fit.tasks)}
+        self.head_fit.learn(states, returns, tasks=len({row.group for row in rows}), ranks=self.ranks)
+        return {"critic_tasks": float(self.head_fit.tasks)}
 
     def _minibatches(self, rows: Sequence[TrainRow], step: int, epoch: int) -> list[list[TrainRow]]:
         """Equal parts of the rows, groups in an order of their own; the same on every rank.

@@ -64,7 +64,8 @@ def run(config: VerifyConfig, ctx: StageContext) -> dict[str, Any]:
     found |= {
         "masked": masked,
         "policy": sorted({t.policy for t in trajectories}),
-        "verifier": info.model_dump(mode="json", exclude={"trained_on"}) | {"tasks": len(info.trained_on)},
+        "verifier": info.model_dump(mode="json", exclude={"trained_on"})
+        | {"base": Path(info.base).name, "tasks": len(info.trained_on)},
         "uncalibrated": {
             "ece": expected_calibration_error(raw, labels),
             "reliability": [vars(b) for b in reliability(raw, labels)],

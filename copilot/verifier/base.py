@@ -74,6 +74,10 @@ class Scorer(ABC):
         views = [transcript(t, after=turns) for t, turns in zip(trajectories, until, strict=True)]
         encoded = self.encoder.encode_all(views)
         self.cut += sum(each.cut_tokens > 0 for each in encoded)
+        return await self._logits_once(encoded)
+
+    async def _logits_once(self, encoded: Sequence[Encoded]) -> list[float]:
+        """One logit per input, in order; equal inputs are read once."""
         once = {tuple(each.ids): each for each in encoded}
         self.tokens += sum(map(len, once))
         logits = dict(zip(once, await self._logits(list(once.values())), strict=True))

@@ -52,7 +52,7 @@ class InProcessScorer(Scorer):
         """Logits of a build stage's rows, for calibration; starts and closes the scorer."""
         await self.start()
         transcripts = [Transcript(row["task"], tuple(row["turns"]), row["end"]) for row in rows]
-        logits = await self._logits(self.encoder.encode_all(transcripts))
+        logits = await self._logits_once(self.encoder.encode_all(transcripts))
         await self.close()
         return logits
 

@@ -17,7 +17,6 @@ from copilot.online.head_fit import HeadFit
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import Part
 from copilot.online.ranks import Ranks
-from copilot.online.session import resumable
 from copilot.online.update import Updater
 from copilot.policy.factory import Weights
 from copilot.training.config import LoraSettings
@@ -104,10 +103,10 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         assert ranks.size == 1 or 0 < len(mine) < len(data.rows)
         figures.append(estimate(data, mine, model, ranks) | updater.run(step, data.rows, mine))
         if step == 1:  # what is saved in shards or whole goes on in either
-            for part in resumable(updater):
+            for part in updater.parts():
                 part.save(folder, writes=ranks.is_main)
             ranks.wait()
-            for part in resumable(updater):
+            for part in updater.parts():
                 part.load(folder)
     model.save_policy(folder / "policy", writes=ranks.is_main)
     if critic:

@@ -119,6 +119,15 @@ def test_one_sided_validation_is_refused_with_counts(run_verifier: RunVerifier, 
         run_verifier(max_steps=1, validation=wrong)
 
 
+def test_validation_that_cannot_be_read_ends_it_before_the_training(
+    run_verifier: RunVerifier, episode: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="1 of 2 trajectories do not fit 256 tokens"):
+        run_verifier(validation=[episode("x " * 400, 0, right=True), episode("y", 0, right=False)])
+    assert not (tmp_path / "v" / "stage" / "losses.jsonl").exists()
+    assert not (tmp_path / "v" / "stage" / "weights").exists()
+
+
 def test_bad_trajectories_are_refused_with_counts(
     run_verifier: RunVerifier, episode: Any, episodes: Episodes, tmp_path: Path
 ) -> None:
