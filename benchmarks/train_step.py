@@ -26,7 +26,7 @@ from copilot.models.fetch import resolve_model
 from copilot.online.config import LossSettings, OnlineTraining
 from copilot.online.model import AdapterActorCritic
 from copilot.online.optimizer import Part
-from copilot.online.packing import bundles
+from copilot.online.packing import bundles, tree_tokens
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
 from copilot.online.update import Updater
@@ -193,7 +193,7 @@ def measure(options: argparse.Namespace) -> None:
                 seconds[name].append(time.perf_counter() - began)
     prompt, completion = padded_width(rows)
     padded = (prompt + completion) * len(rows)
-    packed = sum(_packed_tokens(bundle) for bundle in bundles(rows, options.forward_tokens))
+    packed = sum(tree_tokens(bundle) for bundle in bundles(rows, options.forward_tokens))
     rate = {name: tokens / min(times) for name, times in seconds.items()}
     summary = {
         "vs_trl_tokens_ratio": rate["packed"] / rate["trl"],
@@ -210,11 +210,6 @@ def measure(options: argparse.Namespace) -> None:
         for i, s in enumerate(times)
     ]
     write_result("train_step", summary=summary, rows=table, seed=options.seed, results=ROOT / "benchmarks" / "results")
-
-
-def _packed_tokens(bundle: list[TrainRow]) -> int:
-    prompts = {tuple(row.ids[: row.prompt_length]) for row in bundle}
-    return sum(map(len, prompts)) + sum(len(row) - row.prompt_length for row in bundle)
 
 
 if __name__ == "__main__":

@@ -213,21 +213,34 @@ class GrpoConfig(OnlineStage):
     """``std`` (GRPO), ``mean`` (Dr. GRPO) or ``leave_one_out`` (RLOO)."""
 
 
+CriticTrunk = Literal["trained", "frozen"]
+"""What is below a critic's head. ``trained``: a copy of the policy, trained with the head by gradient after the warm-up
+(as is usual). ``frozen``: the policy as it entered; only the head learns, in closed form, in every step and from
+all tasks so far. That costs one forward of the rows, where ``trained`` costs an update as well."""
+
+
 class CriticSettings(StrictModel):
     """The critic of PPO: with ``method: lora`` a second adapter and a value head on the policy's own frozen base."""
+
+    trunk: CriticTrunk = "trained"
+    """Whether what is below the head learns too; see :data:`CriticTrunk`."""
 
     weights: str = ""
     """Critic to go on with: a ``ppo`` stage's id or a folder; empty: a new one."""
     lora: LoraSettings = Field(default_factory=LoraSettings)
     """Shape of a new critic's adapter where the policy's is new too; else it begins as a copy of the policy's."""
     learning_rate: PositiveFloat = 1e-4
-    """Of the critic's adapter and head."""
+    """Of a trained trunk and its head."""
     clip: float | None = Field(default=0.2, gt=0)
-    """How far a value may move in a step; empty: anywhere."""
+    """How far a value may move in a step, by gradient; empty: anywhere."""
     coefficient: PositiveFloat = 0.5
     """Weight of its loss."""
     warmup_steps: NonNegativeInt = 0
     """Steps in which only the critic's head learns: in closed form, from all tasks so far."""
+
+    def fits_head(self, step: int) -> bool:
+        """Whether step ``step`` (from 1) sets the head in closed form."""
+        return self.trunk == "frozen" or step <= self.warmup_steps
 
 
 class PpoConfig(OnlineStage):

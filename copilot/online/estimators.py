@@ -9,7 +9,9 @@ from torch import Tensor
 from copilot.online.advantages import gae, group_advantages, whiten
 from copilot.online.config import GroupAdvantage, PpoConfig
 from copilot.online.episodes import Episode
+from copilot.online.head_fit import HeadFit
 from copilot.online.model import ActorCritic
+from copilot.online.packing import Pack
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
 from copilot.online.sharding import even_packs
@@ -32,14 +34,17 @@ class Batch:
         return [row for episode in self.episodes for row in episode.rows]
 
 
-Estimator = Callable[[Batch, list[TrainRow], ActorCritic, Ranks], Figures]
-"""Sets ``advantages_N`` of this rank's rows (second argument); returns figures of all ranks."""
+Estimator = Callable[[Batch, list[TrainRow], ActorCritic, Ranks, HeadFit | None], Figures]
+"""Sets ``advantages_N`` of this rank's rows (second argument); returns figures of all ranks. What sets a critic's head
+in closed form (the last argument, where this step does) learns afterwards, so that no value has seen its own return."""
 
 
 def group_relative(kind: GroupAdvantage) -> Estimator:
     """Each episode against its siblings; the same for all of its tokens."""
 
-    def estimate(batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks) -> Figures:
+    def estimate(
+        batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks, fitted: HeadFit | None
+    ) -> Figures:
         advantages_E = group_advantages(
             torch.tensor([episode.reward for episode in batch.episodes]),
             torch.tensor(batch.groups),
@@ -60,10 +65,19 @@ def with_critic(config: PpoConfig) -> Estimator:
     whitening takes out anyway.
     """
 
-    def estimate(batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks) -> Figures:
-        _add_values(mine, model, ranks, config.training.forward_tokens)
+    def estimate(
+        batch: Batch, mine: list[TrainRow], model: ActorCritic, ranks: Ranks, fitted: HeadFit | None
+    ) -> Figures:
+        seen = _add_values(mine, model, ranks, config.training.forward_tokens, keep_states=fitted is not None)
         if mine:
             _add_returns(batch.episodes, mine, config)
+        if fitted is not None:
+            fitted.learn(
+                [states for _, states in seen],
+                [pack.tensor("returns_N") for pack, _ in seen],
+                tasks=len({row.group for row in batch.rows}),
+                ranks=ranks,
+            )
         moments = _moments(mine, ranks)
         count, mean = max(1.0, moments["count"]), moments["advantage"] / max(1.0, moments["count"])
         if config.whiten:
@@ -76,17 +90,26 @@ def with_critic(config: PpoConfig) -> Estimator:
         value_mean = moments["value"] / count
         unexplained = moments["error_squared"] / count - (return_mean - value_mean) ** 2
         explained = 1 - unexplained / variance if variance > 1e-8 else 0.0
-        return {"explained_variance": explained, "value": value_mean, "return": return_mean}
+        tasks = {} if fitted is None else {"critic_tasks": float(fitted.tasks)}
+        return {"explained_variance": explained, "value": value_mean, "return": return_mean} | tasks
 
     return estimate
 
 
 @torch.no_grad()
-def _add_values(mine: list[TrainRow], model: ActorCritic, ranks: Ranks, tokens: int) -> None:
+def _add_values(
+    mine: list[TrainRow], model: ActorCritic, ranks: Ranks, tokens: int, *, keep_states: bool
+) -> list[tuple[Pack, Tensor]]:
+    """Set the rows' values; the states they were read from, forward by forward, where these are to be kept."""
     model.train(False)
+    seen = []
     for pack in even_packs(mine, tokens=tokens, ranks=ranks, sharded=model.sharded):
-        for row, values_N in zip(pack.rows, pack.split(model.values(pack)), strict=True):
+        found = model.values(pack)  # with shards, every process takes part in every forward
+        for row, values_N in zip(pack.rows, pack.split(found.values_N), strict=True):
             row.old_values_N = values_N
+        if keep_states and not pack.filler:
+            seen.append((pack, found.states_NH))
+    return seen
 
 
 def _add_returns(episodes: Sequence[Episode], mine: list[TrainRow], config: PpoConfig) -> None:

@@ -1,9 +1,10 @@
-"""A critic's head in closed form: ridge regression from hidden states to returns, over the warm-up steps.
+"""A critic's head in closed form: ridge regression from hidden states to returns, over all steps so far.
 
 A few updates by gradient teach a new head the mean return of all tasks; while it does not tell tasks apart, advantages
-push the policy away from whatever it does on hard ones, right or wrong. While only the critic learns, the states below
-its head stand still, so every warm-up step adds to the same normal equations, and the best head on all tasks so far
-costs one forward. The prior, the head as it came, is worth :data:`PRIOR_TASKS` tasks, however many tokens these have.
+push the policy away from whatever it does on hard ones, right or wrong. While nothing below the head learns (a frozen
+trunk, or the warm-up), its states mean the same in every step, so each adds to the same normal equations, and the best
+head on all tasks so far costs one solve: the values need the states anyway. The prior, the head as it came, is worth
+:data:`PRIOR_TASKS` tasks, however many tokens these have.
 """
 
 from pathlib import Path
@@ -59,12 +60,13 @@ class HeadFit:
         self._gram += gram
         self._moment += moment
         self._tasks += tasks
-        if self._gram[-1, -1] > 0:
-            self._set()
+        self._set()
 
     @torch.no_grad()
     def _set(self) -> None:
         count = self._gram[-1, -1]
+        if count == 0:
+            return
         mean_H, mean = self._gram[:-1, -1] / count, self._moment[-1] / count
         covariance_HH = self._gram[:-1, :-1] / count - torch.outer(mean_H, mean_H)
         ridge = (PRIOR_TASKS / self._tasks * covariance_HH.diagonal().mean()).clamp(min=1e-12)
@@ -83,9 +85,10 @@ class HeadFit:
             )
 
     def load(self, folder: Path) -> None:
-        """Take back what :meth:`save` wrote; a checkpoint from past the warm-up has none."""
+        """Take back what :meth:`save` wrote, and set the head; a checkpoint from past the warm-up has none."""
         if not (folder / _FILE).is_file():
             return
         held = load_file(str(folder / _FILE))
         self._gram, self._moment = held["gram"].to(self._gram), held["moment"].to(self._moment)
         self._tasks = held["tasks"].to(self._tasks)
+        self._set()

@@ -54,7 +54,8 @@ def take_step(session: Session) -> None:
     mine = session.updater.share(batch.rows)
     figures = rollout_figures(played, choice, version=version) | {"row_tokens": float(sum(map(len, batch.rows)))}
     with clock.phase("estimate"):
-        figures |= session.algorithm.estimate(batch, mine, session.model, session.ranks)
+        fitted = session.updater.fitted(step)
+        figures |= session.algorithm.estimate(batch, mine, session.model, session.ranks, fitted)
     with clock.phase("update"):
         figures |= session.updater.run(step, batch.rows, mine)
     with clock.phase("sync"):

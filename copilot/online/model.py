@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from copilot.errors import ModelError
+from copilot.online.config import CriticTrunk
 from copilot.online.packing import Pack
-from copilot.online.scoring import PackModel, Scored
+from copilot.online.scoring import PackModel, Scored, Valued
 from copilot.online.sharding import shard, whole
 
 HEAD_FILE = "value_head.safetensors"
@@ -74,7 +75,7 @@ class ActorCritic(ABC):
 
     @abstractmethod
     def critic_parameters(self) -> dict[str, nn.Parameter]:
-        """The critic's, head included; empty without a critic."""
+        """The critic's that are trained by gradient, head included; empty without a critic or with a frozen trunk."""
 
     @abstractmethod
     def act(self, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
@@ -85,12 +86,8 @@ class ActorCritic(ABC):
         """Log-probabilities under the reference, without gradient."""
 
     @abstractmethod
-    def values(self, pack: Pack) -> Tensor:
-        """The critic's values before each trained token."""
-
-    @abstractmethod
-    def states(self, pack: Pack) -> Tensor:
-        """The hidden states ``[N, H]`` that the critic's head reads, without gradient."""
+    def values(self, pack: Pack) -> Valued:
+        """What the critic says before each trained token."""
 
     @abstractmethod
     def train(self, mode: bool = True) -> None:
@@ -115,6 +112,7 @@ class AdapterActorCritic(ActorCritic):
         critic: Shape of a new critic's adapter; ``None``: no critic. Where the policy enters with an adapter, a new
             critic begins as a copy of that instead: it knows the tasks already, and only what they are worth is new.
         critic_weights: Folder of a critic to go on with.
+        critic_trunk: Whether the critic's adapter is trained, or only its head is set.
     """
 
     def __init__(
@@ -125,8 +123,10 @@ class AdapterActorCritic(ActorCritic):
         keep_reference: bool,
         critic: LoraConfig | None = None,
         critic_weights: Path | None = None,
+        critic_trunk: CriticTrunk = "trained",
     ) -> None:
         self.model = model
+        self._critic_trunk = critic_trunk
         self._reference = REFERENCE if reference is not None and keep_reference else None
         if self._reference is not None:
             model.load_adapter(str(reference), adapter_name=REFERENCE, is_trainable=False)
@@ -164,7 +164,7 @@ class AdapterActorCritic(ActorCritic):
         self._take_trained()  # sharding puts new parameters in the old ones' places
 
     def _take_trained(self) -> None:
-        self._trained = [*self._parameters(POLICY).values(), *self._parameters(CRITIC).values()]
+        self._trained = [*self.actor_parameters().values(), *self.critic_parameters().values()]
         self._active = ""
         self._activate(POLICY)
 
@@ -186,7 +186,7 @@ class AdapterActorCritic(ActorCritic):
 
     def critic_parameters(self) -> dict[str, nn.Parameter]:
         """See :class:`ActorCritic`."""
-        if self.head is None:
+        if self.head is None or self._critic_trunk == "frozen":
             return {}
         return self._parameters(CRITIC) | {f"head.{name}": p for name, p in self.head.named_parameters()}
 
@@ -210,16 +210,10 @@ class AdapterActorCritic(ActorCritic):
             yield
         self._active = ""  # PEFT has touched what has gradients
 
-    def values(self, pack: Pack) -> Tensor:
+    def values(self, pack: Pack) -> Valued:
         """See :class:`ActorCritic`."""
         self._activate(CRITIC)
-        return cast(Tensor, self._all(pack, wanted="values")[0])
-
-    @torch.no_grad()
-    def states(self, pack: Pack) -> Tensor:
-        """See :class:`ActorCritic`."""
-        self._activate(CRITIC)
-        return cast(Tensor, self._all(pack, wanted="states")[0])
+        return Valued(*self._all(pack, wanted="values"))
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""
@@ -250,18 +244,25 @@ class FullActorCritic(ActorCritic):
     Args:
         model: The policy.
         keep_reference: Whether to keep a frozen copy.
-        critic: Whether there is a critic: a copy of the policy's trunk with a value head.
+        critic: Whether there is a critic, a copy of the policy's trunk with a value head, and whether it is trained or
+            only its head is set.
         critic_weights: Folder of a critic to go on with.
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, keep_reference: bool, critic: bool = False, critic_weights: Path | None = None
+        self,
+        model: PreTrainedModel,
+        *,
+        keep_reference: bool,
+        critic: CriticTrunk | None = None,
+        critic_weights: Path | None = None,
     ) -> None:
         self.model = model
+        self._critic_trunk = critic
         self._frozen = copy.deepcopy(model).requires_grad_(False).eval() if keep_reference else None
         self._trunk: nn.Module | None = None
-        if critic:
-            self._trunk = copy.deepcopy(model.base_model).requires_grad_(True)
+        if critic is not None:
+            self._trunk = copy.deepcopy(model.base_model).requires_grad_(critic == "trained")
             self.head = ValueHead(_hidden_size(model)).to(model.device)
             if critic_weights is not None:
                 self._load_critic(critic_weights)
@@ -291,7 +292,7 @@ class FullActorCritic(ActorCritic):
 
     def critic_parameters(self) -> dict[str, nn.Parameter]:
         """See :class:`ActorCritic`."""
-        if self.head is None or self._trunk is None:
+        if self.head is None or self._trunk is None or self._critic_trunk == "frozen":
             return {}
         return {
             f"{part}.{n}": p
@@ -309,16 +310,10 @@ class FullActorCritic(ActorCritic):
         assert self._reference is not None
         return cast(Tensor, self._reference(pack)[0])
 
-    def values(self, pack: Pack) -> Tensor:
+    def values(self, pack: Pack) -> Valued:
         """See :class:`ActorCritic`."""
         assert self._critic is not None
-        return cast(Tensor, self._critic(pack, wanted="values")[0])
-
-    @torch.no_grad()
-    def states(self, pack: Pack) -> Tensor:
-        """See :class:`ActorCritic`."""
-        assert self._critic is not None
-        return cast(Tensor, self._critic(pack, wanted="states")[0])
+        return Valued(*self._critic(pack, wanted="values"))
 
     def train(self, mode: bool = True) -> None:
         """See :class:`ActorCritic`."""

@@ -1,11 +1,13 @@
-"""Many rows in one forward without padding, and without computing what siblings share more than once.
+"""Many rows in one forward without padding, and without computing what rows share more than once.
 
-Rows of one task begin with the same prompt. A pack holds the prompt once and the rows' own parts behind it; the
-attention mask lets each part see its prompt and itself, and positions go on from the prompt, so every token gets
-exactly the hidden state it would have alone. (Packing by ``position_ids`` alone is silently wrong with a cache or an
-all-ones mask; the mask here says everything.)
+Rows of one task begin with the same prompt, often go on with the same turns, and a sharp policy samples whole copies.
+A pack is the prefix tree of its rows: a token is there once for all rows that are the same up to it. The attention mask
+lets it see the tokens on its path and its position is its depth, so it gets exactly the hidden state it would have in
+each of these rows alone. (Packing by ``position_ids`` alone is silently wrong with a cache or an all-ones mask; the
+mask here says everything.)
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,24 +21,26 @@ _NOBODY = -1
 
 @dataclass(frozen=True)
 class Pack:
-    """One forward of T tokens that scores N trained ones."""
+    """One forward of T tokens that makes M predictions, which serve for N trained tokens."""
 
     rows: list[TrainRow]
     """Its rows."""
     input_ids_1T: Tensor
-    """Token ids."""
+    """Token ids, a row's path through the tree in ascending order."""
     positions_1T: Tensor
-    """Position of each token in its own row."""
+    """Position of each token in its rows."""
     mask_11TT: Tensor | None
-    """Bool: who sees whom; ``None``: plain causal attention (a single row)."""
-    sources_N: Tensor
-    """Index of the token whose hidden state predicts each trained token."""
-    targets_N: Tensor
-    """The trained tokens' ids."""
+    """Bool: who sees whom; ``None``: plain causal attention (a tree without branches)."""
+    sources_M: Tensor
+    """Index of the token whose hidden state makes each prediction."""
+    targets_M: Tensor
+    """The predicted tokens' ids."""
+    temperature_M: Tensor
+    """Temperature each was sampled with."""
+    predictions_N: Tensor
+    """Prediction of each trained token, index into the M; copies of a row have the same ones."""
     rows_N: Tensor
     """Row of each trained token, index into ``rows``."""
-    temperature_N: Tensor
-    """Temperature each was sampled with."""
 
     @property
     def filler(self) -> bool:
@@ -45,7 +49,7 @@ class Pack:
 
     def tensor(self, name: str) -> Tensor:
         """A per-token tensor of all rows, ``[N]``, on the pack's device."""
-        return torch.cat([getattr(row, name) for row in self.rows]).to(self.targets_N.device)
+        return torch.cat([getattr(row, name) for row in self.rows]).to(self.rows_N.device)
 
     def split(self, values_N: Tensor) -> list[Tensor]:
         """Per-token values, back row by row, on the CPU."""
@@ -66,81 +70,68 @@ def filler(device: torch.device) -> Pack:
 
 
 def bundles(rows: Sequence[TrainRow], tokens: int) -> list[list[TrainRow]]:
-    """Which rows go together: siblings first, then whatever still fits, longest first (first-fit decreasing)."""
-    chunks = [chunk for siblings in _by_prompt(rows) for chunk in _cut(siblings, tokens)]
-    bins: list[tuple[int, list[TrainRow]]] = []
-    for size, chunk in sorted(chunks, key=lambda item: -item[0]):
-        place = next((i for i, (used, _) in enumerate(bins) if used + size <= tokens), None)
-        if place is None:
-            bins.append((size, list(chunk)))
+    """Which rows go together: in the order of their tokens, which puts those that share most side by side."""
+    bundled: list[list[TrainRow]] = []
+    size, before = 0, list[int]()
+    for row in sorted(rows, key=lambda row: row.ids):
+        own = len(row) - _shared(before, row.ids)
+        if bundled and size + own <= tokens:
+            bundled[-1].append(row)
+            size += own
         else:
-            bins[place] = (bins[place][0] + size, bins[place][1] + chunk)
-    return [bundle for _, bundle in bins]
+            bundled.append([row])
+            size = len(row)
+        before = row.ids
+    return bundled
 
 
-def _by_prompt(rows: Sequence[TrainRow]) -> list[list[TrainRow]]:
-    siblings: dict[tuple[int, ...], list[TrainRow]] = {}
-    for row in rows:
-        siblings.setdefault(tuple(row.ids[: row.prompt_length]), []).append(row)
-    return list(siblings.values())
+def tree_tokens(rows: Sequence[TrainRow]) -> int:
+    """How many tokens a forward of these rows computes."""
+    ordered = sorted(row.ids for row in rows)
+    return sum(len(ids) - _shared(before, ids) for before, ids in itertools.pairwise([[], *ordered]))
 
 
-def _cut(siblings: list[TrainRow], tokens: int) -> list[tuple[int, list[TrainRow]]]:
-    """Siblings in parts that fit, with the tokens of each part."""
-    prompt = siblings[0].prompt_length
-    parts: list[tuple[int, list[TrainRow]]] = []
-    for row in sorted(siblings, key=len):
-        own = len(row) - prompt
-        if parts and parts[-1][0] + own <= tokens:
-            parts[-1] = (parts[-1][0] + own, [*parts[-1][1], row])
-        else:
-            parts.append((prompt + own, [row]))
-    return parts
+def _shared(a: list[int], b: list[int]) -> int:
+    """Length of the longest common prefix."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def build_pack(rows: Sequence[TrainRow], device: torch.device) -> Pack:
     """The tensors of one forward."""
-    ids: list[int] = []
-    positions: list[int] = []
-    tree: list[int] = []
-    branch: list[int] = []
-    sources: list[list[int]] = []
-    ordered = [row for siblings in _by_prompt(rows) for row in siblings]
-    trunks: dict[tuple[int, ...], tuple[int, int]] = {}
-    for number, row in enumerate(ordered, start=1):
-        length = row.prompt_length
-        prompt = tuple(row.ids[:length])
-        if prompt not in trunks:
-            trunks[prompt] = (len(trunks), len(ids))
-            ids += prompt
-            positions += range(length)
-            tree += [trunks[prompt][0]] * length
-            branch += [0] * length
-        root, trunk = trunks[prompt]
-        start = len(ids)
-        ids += row.ids[length:]
-        positions += range(length, len(row))
-        tree += [root] * (len(row) - length)
-        branch += [number] * (len(row) - length)
-        places = [place - 1 for place in row.trained]
-        sources.append([trunk + p if p < length else start + p - length for p in places])
+    ordered = sorted(rows, key=lambda row: row.ids)
+    ids, positions, ends = list[int](), list[int](), list[int]()
+    path, before = list[int](), list[int]()
+    predictions: dict[tuple[int, int, float], int] = {}
+    wanted: list[int] = []
+    for row in ordered:
+        shared = _shared(before, row.ids)
+        path = path[:shared] + list(range(len(ids), len(ids) + len(row) - shared))
+        ids += row.ids[shared:]
+        positions += range(shared, len(row))
+        ends += [0] * (len(row) - shared)
+        for node in path:
+            ends[node] = len(ids)
+        for place in row.trained:
+            prediction = (path[place - 1], row.ids[place], row.temperature)
+            wanted.append(predictions.setdefault(prediction, len(predictions)))
+        before = row.ids
+    sources, targets, temperatures = zip(*predictions, strict=True)
     lengths = torch.tensor([len(row.trained) for row in ordered])
     return Pack(
         rows=ordered,
         input_ids_1T=torch.tensor([ids]).to(device),
         positions_1T=torch.tensor([positions]).to(device),
-        mask_11TT=_mask(tree, branch, device) if len(ordered) > 1 else None,
-        sources_N=torch.tensor([place for row in sources for place in row]).to(device),
-        targets_N=torch.tensor([row.ids[place] for row in ordered for place in row.trained]).to(device),
+        mask_11TT=_mask(ends, device) if min(ends) < len(ids) else None,
+        sources_M=torch.tensor(sources).to(device),
+        targets_M=torch.tensor(targets).to(device),
+        temperature_M=torch.tensor(temperatures).to(device),
+        predictions_N=torch.tensor(wanted).to(device),
         rows_N=torch.arange(len(ordered)).repeat_interleave(lengths).to(device),
-        temperature_N=torch.tensor([row.temperature for row in ordered]).repeat_interleave(lengths).to(device),
     )
 
 
-def _mask(tree: list[int], branch: list[int], device: torch.device) -> Tensor:
-    """A token sees the trunk of its tree and its own branch, up to itself."""
-    tree_T, branch_T = torch.tensor(tree).to(device), torch.tensor(branch).to(device)
-    causal_TT = torch.ones(len(tree), len(tree), dtype=torch.bool, device=device).tril_()
-    same_TT = tree_T[:, None] == tree_T[None, :]
-    own_TT = (branch_T[None, :] == 0) | (branch_T[:, None] == branch_T[None, :])
-    return (causal_TT & same_TT & own_TT)[None, None]
+def _mask(ends: list[int], device: torch.device) -> Tensor:
+    """A token sees itself and those before it whose part of the tree (up to ``ends``) it lies in."""
+    ends_T = torch.tensor(ends).to(device)
+    order_T = torch.arange(len(ends), device=device)
+    return ((order_T[None, :] <= order_T[:, None]) & (order_T[:, None] < ends_T[None, :]))[None, None]

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from copilot.online.packing import Pack
 
-Wanted = Literal["logps", "values", "states"]
-"""What a forward is for: the policy's figures, a critic's values, or the hidden states that its head reads."""
+Wanted = Literal["logps", "values"]
+"""What a forward is for: the policy's figures, or a critic's values and the hidden states that its head reads."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,30 @@ class Scored:
 
 def score(model: nn.Module, pack: Pack, *, entropy_gradient: bool = False) -> Scored:
     """Score a pack under a causal language model (or its PEFT wrapper) as it is now."""
-    logits_NV = model(
+    logits_MV = model(
         input_ids=pack.input_ids_1T,
         position_ids=pack.positions_1T,
         attention_mask=pack.mask_11TT,
         use_cache=False,
-        logits_to_keep=pack.sources_N,
+        logits_to_keep=pack.sources_M,
     ).logits[0]
-    logits_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32)) / pack.temperature_N[:, None]
-    norm_N = logits_NV.logsumexp(dim=-1)
-    logps_N = logits_NV.gather(1, pack.targets_N[:, None]).squeeze(1) - norm_N
+    logits_MV = logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32)) / pack.temperature_M[:, None]
+    norm_M = logits_MV.logsumexp(dim=-1)
+    logps_M = logits_MV.gather(1, pack.targets_M[:, None]).squeeze(1) - norm_M
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        probabilities_NV = torch.exp(logits_NV - norm_N[:, None])
-        entropy_N = norm_N - (probabilities_NV * logits_NV).sum(-1)
-    return Scored(logps_N, entropy_N)
+        probabilities_MV = torch.exp(logits_MV - norm_M[:, None])
+        entropy_M = norm_M - (probabilities_MV * logits_MV).sum(-1)
+    return Scored(logps_M[pack.predictions_N], entropy_M[pack.predictions_N])
+
+
+@dataclass(frozen=True)
+class Valued:
+    """What a critic says before trained tokens."""
+
+    values_N: Tensor
+    """Values, float32."""
+    states_NH: Tensor
+    """The hidden states that its head read, without gradient."""
 
 
 class PackModel(nn.Module):
@@ -61,10 +71,8 @@ class PackModel(nn.Module):
             return scored.logps_N, scored.entropy_N
         base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         states_NH = hidden_states(cast(PreTrainedModel, base).base_model, pack)
-        if wanted == "states":
-            return (states_NH,)
         assert self.head is not None
-        return (self.head(states_NH),)
+        return self.head(states_NH), states_NH.detach()
 
 
 def hidden_states(backbone: nn.Module, pack: Pack) -> Tensor:
@@ -75,4 +83,4 @@ def hidden_states(backbone: nn.Module, pack: Pack) -> Tensor:
         attention_mask=pack.mask_11TT,
         use_cache=False,
     ).last_hidden_state
-    return hidden_1TH[0, pack.sources_N]
+    return hidden_1TH[0, pack.sources_M[pack.predictions_N]]

@@ -90,7 +90,7 @@ class Session:
     @property
     def parts(self) -> list[Resumable]:
         """What a checkpoint of now holds files of."""
-        fitting = self.updater.warming(self.progress.step)
+        fitting = self.updater.fitted(self.progress.step) is not None
         return [part for part in self.updater.parts() if fitting or not isinstance(part, HeadFit)]
 
     @property
@@ -304,10 +304,16 @@ def load_model(
     if isinstance(loaded, PeftModel):
         shape = lora_config(training.model_copy(update={"lora": critic.lora})) if critic else None
         model = AdapterActorCritic(
-            loaded, reference=start.adapter, keep_reference=keep, critic=shape, critic_weights=weights
+            loaded,
+            reference=start.adapter,
+            keep_reference=keep,
+            critic=shape,
+            critic_weights=weights,
+            critic_trunk=critic.trunk if critic else "trained",
         )
     else:
-        model = FullActorCritic(loaded, keep_reference=keep, critic=critic is not None, critic_weights=weights)
+        trunk = critic.trunk if critic else None
+        model = FullActorCritic(loaded, keep_reference=keep, critic=trunk, critic_weights=weights)
     if shards:
         model.shard(_compute_dtype(ctx, training))
     ctx.log(engine="fsdp" if model.sharded else "replicated", world_size=ctx.world_size)
@@ -351,7 +357,9 @@ def _critic_weights(critic: CriticSettings | None, ctx: StageContext) -> Path | 
 def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorithm: Algorithm, ranks: Ranks) -> Updater:
     training, critic = config.training, algorithm.critic
     policy = Part("policy", model.actor_parameters(), peak=training.learning_rate, settings=training)
-    value = Part("critic", model.critic_parameters(), peak=critic.learning_rate, settings=training) if critic else None
+    value = None
+    if critic is not None and critic.trunk == "trained":
+        value = Part("critic", model.critic_parameters(), peak=critic.learning_rate, settings=training)
     return Updater(
         model=model,
         policy=policy,
@@ -363,7 +371,7 @@ def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorit
         steps=config.steps,
         row_constant=config.rollout.max_turns * config.rollout.sampling.max_tokens,
         seed=ctx.seed,
-        head_fit=HeadFit(model.head, ranks.device) if critic and critic.warmup_steps and model.head else None,
+        head_fit=HeadFit(model.head, ranks.device) if critic and critic.fits_head(1) and model.head else None,
     )
 
 

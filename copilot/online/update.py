@@ -53,7 +53,7 @@ class Updater:
     seed: int
     """The run's seed."""
     head_fit: HeadFit | None = None
-    """What the critic's head is set from in warm-up steps."""
+    """What the critic's head is set from, while it is set in closed form."""
 
     def share(self, rows: Sequence[TrainRow]) -> list[TrainRow]:
         """This rank's rows: whole groups, dealt so that ranks have about equally many tokens."""
@@ -81,8 +81,8 @@ class Updater:
         """
         if not rows:  # every episode of the step is masked
             return {}
-        if self.warming(step):
-            return self._fit_head(rows, mine)
+        if self.critic_settings is not None and step <= self.critic_settings.warmup_steps:
+            return {}  # the policy rests
         torch.manual_seed(derive(self.seed, "update", step, self.ranks.rank))
         self._prepare(mine)
         outputs: list[Figures] = []
@@ -91,26 +91,14 @@ class Updater:
                 outputs.append(self._update(step, minibatch, mine))
         return _mean(outputs)
 
-    def warming(self, step: int) -> bool:
-        """Whether only the critic's head learns in this step."""
+    def fitted(self, step: int) -> HeadFit | None:
+        """What sets the critic's head in step ``step``; ``None``: its updates do, or there is none."""
         critic = self.critic_settings
-        return self.head_fit is not None and critic is not None and step <= critic.warmup_steps
+        return self.head_fit if critic is not None and critic.fits_head(step) else None
 
     def parts(self) -> list[Resumable]:
         """What it is made of, for checkpoints."""
         return [part for part in (self.policy, self.critic, self.head_fit) if part is not None]
-
-    def _fit_head(self, rows: Sequence[TrainRow], mine: Sequence[TrainRow]) -> Figures:
-        assert self.head_fit is not None
-        self.model.train(False)
-        states, returns = [], []
-        for pack in self._packs(mine):
-            found = self.model.states(pack)  # with shards, every process takes part in every forward
-            if not pack.filler:
-                states.append(found)
-                returns.append(pack.tensor("returns_N"))
-        self.head_fit.learn(states, returns, tasks=len({row.group for row in rows}), ranks=self.ranks)
-        return {"critic_tasks": float(self.head_fit.tasks)}
 
     def _minibatches(self, rows: Sequence[TrainRow], step: int, epoch: int) -> list[list[TrainRow]]:
         """Equal parts of the rows, groups in an order of their own; the same on every rank.
@@ -190,7 +178,7 @@ class Updater:
 
     def _value_backward(self, pack: Pack, weight: float) -> LossOutput:
         assert self.critic_settings is not None
-        values_N = self.model.values(pack)
+        values_N = self.model.values(pack).values_N
         output = value_loss(
             values_N,
             pack.tensor("old_values_N"),

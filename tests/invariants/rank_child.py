@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from torch.distributed.tensor import DTensor
 
-from copilot.online.config import CriticSettings, GrpoConfig, OnlineTraining, PpoConfig
+from copilot.online.config import CriticSettings, CriticTrunk, GrpoConfig, OnlineTraining, PpoConfig
 from copilot.online.episodes import Episode
 from copilot.online.estimators import Batch, group_relative, with_critic
 from copilot.online.head_fit import HeadFit
@@ -59,33 +59,36 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     Args:
         tiny: The model.
         folder: What is saved.
-        kind: ``grpo`` or ``ppo``.
+        kind: ``grpo``, ``ppo`` or ``ppo-frozen`` (the trunk of its critic).
         aggregation: Of the loss.
         weights: ``lora``, ``full``; in shards with ``-sharded`` behind it, if there are several processes.
     """
     raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
     raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
-    config = PpoConfig.model_validate(raw) if kind == "ppo" else GrpoConfig.model_validate(raw)
-    ranks, critic = Ranks(), CriticSettings(lora=LoraSettings(r=4, alpha=8), warmup_steps=1) if kind == "ppo" else None
+    config = GrpoConfig.model_validate(raw) if kind == "grpo" else PpoConfig.model_validate(raw)
+    ranks = Ranks()
+    trunk: CriticTrunk = "frozen" if kind == "ppo-frozen" else "trained"
+    critic = None if kind == "grpo" else CriticSettings(trunk=trunk, lora=LoraSettings(r=4, alpha=8), warmup_steps=1)
     torch.manual_seed(0)
     method = weights.removesuffix("-sharded")
     loaded = load_trainable(Weights(tiny), config.training.model_copy(update={"method": method}), dtype=torch.float32)
     model: ActorCritic
     if isinstance(loaded, PeftModel):
         shape = lora_config(config.training) if critic else None
-        model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape)
+        model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape, critic_trunk=trunk)
     else:
-        model = FullActorCritic(loaded, keep_reference=True, critic=critic is not None)
+        model = FullActorCritic(loaded, keep_reference=True, critic=trunk if critic else None)
     if ranks.size > 1 and weights.endswith("-sharded"):
         model.shard(None)
         parts = [*model.actor_parameters().values(), *model.critic_parameters().values()]
         assert all(isinstance(parameter, DTensor) for parameter in parts)
         assert sum(p.to_local().numel() for p in parts) < 0.6 * sum(p.numel() for p in parts)
     training = OnlineTraining.model_validate(TRAINING | {"minibatches": 2})
+    learned = model.critic_parameters()
     updater = Updater(
         model=model,
         policy=Part("policy", model.actor_parameters(), peak=training.learning_rate, settings=training),
-        critic=Part("critic", model.critic_parameters(), peak=1e-2, settings=training) if critic else None,
+        critic=Part("critic", learned, peak=1e-2, settings=training) if learned else None,
         ranks=ranks,
         training=training,
         loss=config.loss,
@@ -101,7 +104,8 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         data = batch(step)
         mine = updater.share(data.rows)
         assert ranks.size == 1 or 0 < len(mine) < len(data.rows)
-        figures.append(estimate(data, mine, model, ranks) | updater.run(step, data.rows, mine))
+        estimated = estimate(data, mine, model, ranks, updater.fitted(step))
+        figures.append(estimated | updater.run(step, data.rows, mine))
         if step == 1:  # what is saved in shards or whole goes on in either
             for part in updater.parts():
                 part.save(folder, writes=ranks.is_main)

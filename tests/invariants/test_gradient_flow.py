@@ -9,8 +9,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from copilot.errors import ModelError
+from copilot.online.config import CriticTrunk
 from copilot.online.model import HEAD_FILE, ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.packing import Pack, make_packs
+from copilot.online.scoring import Valued, hidden_states
 from copilot.policy.factory import Weights
 from copilot.training.config import LoraSettings, TrainingConfig
 from copilot.training.weights import load_trainable, lora_config
@@ -50,7 +52,7 @@ def test_both_keep_their_gradients_in_either_order(actor_critic: AdapterActorCri
         for forward in forwards:
             actor_critic.refer(pack)
             found = forward(pack)
-            (found if isinstance(found, torch.Tensor) else found.logps_N).sum().backward()
+            (found.values_N if isinstance(found, Valued) else found.logps_N).sum().backward()
         assert len(touched(actor)) == len(actor)
         assert len(touched(critic)) == len(critic), "it begins as a copy of the policy, whose matrices are not 0"
         for parameter in [*actor.values(), *critic.values()]:
@@ -60,7 +62,7 @@ def test_both_keep_their_gradients_in_either_order(actor_critic: AdapterActorCri
 def test_nothing_else_ever_has_a_gradient(actor_critic: AdapterActorCritic) -> None:
     pack = pack_of()
     actor_critic.act(pack).logps_N.sum().backward()
-    actor_critic.values(pack).sum().backward()
+    actor_critic.values(pack).values_N.sum().backward()
     actor_critic.refer(pack)
     trained = {id(p) for p in [*actor_critic.actor_parameters().values(), *actor_critic.critic_parameters().values()]}
     others = [p for p in actor_critic.model.parameters() if id(p) not in trained]
@@ -104,19 +106,42 @@ def test_a_new_critic_begins_as_the_policy_does(actor_critic: AdapterActorCritic
 
 
 def test_a_new_critic_says_zero_everywhere(actor_critic: AdapterActorCritic) -> None:
-    assert not actor_critic.values(pack_of()).count_nonzero()
+    assert not actor_critic.values(pack_of()).values_N.count_nonzero()
 
 
-def full(tiny: Path, critic: Path | None = None) -> FullActorCritic:
+def test_nothing_of_a_frozen_critic_has_a_gradient(model: PeftModel, adapter: Path, tiny: Path) -> None:
+    with_adapter = AdapterActorCritic(
+        model, reference=str(adapter), keep_reference=True, critic=SHAPE, critic_trunk="frozen"
+    )
+    for actor_critic in (with_adapter, full(tiny, trunk="frozen")):
+        assert not actor_critic.critic_parameters()
+        pack = pack_of()
+        actor_critic.act(pack).logps_N.sum().backward()
+        valued = actor_critic.values(pack)
+        assert not valued.states_NH.requires_grad
+        assert torch.allclose(valued.states_NH, hidden_of(actor_critic, pack), atol=1e-6), "the policy's as it entered"
+        assert touched(actor_critic.actor_parameters())
+
+
+def hidden_of(actor_critic: ActorCritic, pack: Pack) -> torch.Tensor:
+    """The policy's own states."""
+    assert isinstance(actor_critic, AdapterActorCritic | FullActorCritic)
+    if isinstance(actor_critic, FullActorCritic):
+        return hidden_states(actor_critic.model.base_model, pack)
+    actor_critic.act(pack)  # its adapter is the active one now
+    return hidden_states(actor_critic.base.base_model, pack)
+
+
+def full(tiny: Path, critic: Path | None = None, trunk: CriticTrunk = "trained") -> FullActorCritic:
     model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
-    return FullActorCritic(model, keep_reference=True, critic=True, critic_weights=critic)
+    return FullActorCritic(model, keep_reference=True, critic=trunk, critic_weights=critic)
 
 
 def test_full_weights_have_a_reference_and_a_critic_of_their_own(tiny: Path) -> None:
     whole, pack = full(tiny), pack_of()
     assert torch.equal(whole.act(pack).logps_N, whole.refer(pack))
     torch.nn.init.normal_(whole.critic_parameters()["head.weight"])
-    whole.values(pack).sum().backward()
+    whole.values(pack).values_N.sum().backward()
     assert not touched(whole.actor_parameters())
     whole.act(pack).logps_N.sum().backward()
     assert touched(whole.actor_parameters())
@@ -136,9 +161,9 @@ def test_the_critic_comes_back(kind: str, tiny: Path, adapter: Path, tmp_path: P
     with torch.no_grad():
         for parameter in first.critic_parameters().values():
             parameter.normal_(std=0.1)
-    values = first.values(pack_of())
+    values = first.values(pack_of()).values_N
     first.save_critic(tmp_path / "critic")
-    assert torch.equal(again(tmp_path / "critic").values(pack_of()), values)
+    assert torch.equal(again(tmp_path / "critic").values(pack_of()).values_N, values)
 
 
 def test_what_is_served_is_the_policy_alone(actor_critic: AdapterActorCritic, tmp_path: Path) -> None:

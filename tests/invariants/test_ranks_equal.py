@@ -53,6 +53,8 @@ def run_ranks(fresh: Any, folder: Path, size: int, job: dict[str, str]) -> list[
         ("grpo", "token", "full-sharded"),
         ("ppo", "token", "lora-sharded"),
         ("ppo", "token", "full-sharded"),
+        ("ppo-frozen", "token", "lora-sharded"),
+        ("ppo-frozen", "token", "full-sharded"),
     ],
 )
 def test_two_ranks_take_the_steps_of_one(
@@ -61,9 +63,9 @@ def test_two_ranks_take_the_steps_of_one(
     job = {"tiny": str(tiny), "kind": kind, "aggregation": aggregation, "weights": weights}
     one, two = run_ranks(fresh, tmp_path / "one", 1, job), run_ranks(fresh, tmp_path / "two", 2, job)
     names = ["loss", "kl", "entropy", "ratio", "grad_norm"]
-    names += ["value_loss", "explained_variance"] if kind == "ppo" else []
-    fitted = [step.get("critic_tasks") for step in one]
-    assert fitted == ([one[0]["critic_tasks"], None, None] if kind == "ppo" else [None] * 3)
+    names += [] if kind == "grpo" else ["value_loss", "explained_variance"]
+    fitted = [step.get("critic_tasks", 0) for step in one]
+    assert fitted == {"grpo": [0, 0, 0], "ppo": [5, 0, 0], "ppo-frozen": [5, 10, 15]}[kind]
     for step, (alone, shared) in enumerate(zip(one, two, strict=True), start=1):
         assert alone.keys() == shared.keys()
         assert alone.get("trained_tokens") == shared.get("trained_tokens")

@@ -1,5 +1,6 @@
 """Seeded rows of uneven lengths."""
 
+import dataclasses
 import random
 
 import torch
@@ -37,3 +38,17 @@ def make_rows(groups: int, size: int, *, seed: int = 0, turns: int = 3) -> list[
         for _ in range(size):
             rows.append(make_row(rng, prompt, turns=rng.randint(1, turns), episode=len(rows), group=group))
     return rows
+
+
+def grown_from(row: TrainRow) -> list[TrainRow]:
+    """A copy of ``row``, and one that takes another last token and goes on from there."""
+    last = row.trained[-1]
+    fork = [*row.ids[:last], 3 + (row.ids[last] - 2) % (VOCABULARY - 3)]
+    more = make_row(random.Random(len(row)), fork, turns=1, episode=row.episode, group=row.group)
+    fork_row = dataclasses.replace(
+        more,
+        trained=[*row.trained, *more.trained],
+        server_logps_N=torch.cat([row.server_logps_N, more.server_logps_N]),
+        versions_N=torch.cat([row.versions_N, more.versions_N]),
+    )
+    return [dataclasses.replace(row), fork_row]

@@ -10,9 +10,13 @@ from .conftest import RunOnline
 
 PPO: dict[str, Any] = {"critic": {"learning_rate": 6e-3, "lora": {"r": 8, "alpha": 16}}}
 
+FROZEN: dict[str, Any] = {"critic": {"trunk": "frozen"}}
+
 
 @pytest.mark.parametrize("suite", ["arm", "cell"])
-@pytest.mark.parametrize(("kind", "changes"), [("grpo", {}), ("ppo", PPO)], ids=["grpo", "ppo"])
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("grpo", {}), ("ppo", PPO), ("ppo", FROZEN)], ids=["grpo", "ppo", "ppo-frozen"]
+)
 def test_it_learns(run_online: RunOnline, tmp_path: Path, kind: str, changes: dict[str, Any], suite: str) -> None:
     steps = run_online(kind, suite, steps=14, **changes)
     assert [record["step"] for record in steps] == list(range(1, 15))

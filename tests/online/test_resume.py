@@ -34,7 +34,11 @@ def kill_after(process: Any, folder: Path, episodes: int) -> None:
     process.join()
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("grpo", {"training": {"save_every_steps": 2}}), ("ppo", {})])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("grpo", {"training": {"save_every_steps": 2}}), ("ppo", {}), ("ppo", {"critic": {"trunk": "frozen"}})],
+    ids=["grpo", "ppo", "ppo-frozen"],
+)
 def test_killed_twice_it_ends_with_every_step_and_every_episode_once(
     fresh_stage: FreshStage, kind: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -57,6 +61,9 @@ def test_killed_twice_it_ends_with_every_step_and_every_episode_once(
         again = found[step - 1]
         same = [name for name in record if name.split("/")[0] not in ("seconds", "tokens_per_second", "memory_gb")]
         assert [again[name] for name in same] == [record[name] for name in same], f"step {step} from disk is the same"
+    if "critic" in changes:
+        tasks = [record["critic_tasks"] for record in found]
+        assert tasks == [tasks[0] * step for step in range(1, STEPS + 1)], "its head is set from every step's tasks"
     attempts = [t.attempt for t in read_trajectories(tmp_path / "stage" / "rollouts")]
     assert len(set(attempts)) == len(attempts)
     used = max(attempts) // 4 + 1
