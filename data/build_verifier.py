@@ -1,13 +1,15 @@
 """Rows for an outcome verifier: an episode's text and whether it was right.
 
 Balanced within each task, so that a verifier cannot do well by telling easy tasks from hard ones; of the wrong
-attempts the nearly right ones come first. The text is cut to a context only where it is encoded for a model, and every
-row is checked for leaks of its label. Rows of several stores may be mixed, but a store that is always right (a
-teacher's) teaches its style: mix stores that are sometimes wrong.
+attempts the nearly right ones come first. Attempts that read alike become one row with their number, its weight in the
+loss: how often a policy comes to an answer tells too. The text is cut to a context only where it is encoded for a
+model, and every row is checked for leaks of its label. Rows of several stores may be mixed, but a store that is always
+right (a teacher's) teaches its style: mix stores that are sometimes wrong.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Literal
@@ -34,7 +36,7 @@ def build_verifier(
     max_tokens: int | None = None,
     view: View = transcript,
 ) -> Built:
-    """One row per trajectory: ``task``, ``turns``, ``end``, ``label``, ``task_id``, ``attempt``.
+    """Rows of ``task``, ``turns``, ``end``, ``label``, ``task_id``, ``attempt`` (the first's), and how many ``copies``.
 
     Args:
         samples: Trajectories, filtered; successes and failures.
@@ -57,8 +59,9 @@ def build_verifier(
         reasons |= left
         for reason in left.values():
             built.rows_dropped[reason] += 1
-        rows += [_row(sample, success, view) for sample in chosen]
-        rows += [row for sample in chosen for row in _prefix_rows(sample, success)] if prefixes else []
+        found = [_row(sample, success, view) for sample in chosen]
+        found += [row for sample in chosen for row in _prefix_rows(sample, success)] if prefixes else []
+        rows += _merged(found)
     built.rows, too_long = fit(rows, max_tokens, built.rows_dropped)
     built.settle(samples, reasons | too_long, otherwise="unused")
     return built
@@ -93,6 +96,22 @@ def _hardness(trajectory: Trajectory, right: Sequence[Sample]) -> tuple[bool, bo
         trajectory.outcome.submitted,
         bool(programs) and not programs[-1].failed,
     )
+
+
+def _merged(rows: Sequence[Row]) -> list[Row]:
+    """One row for all of a store that read alike and have the same label, in the order of the first ones."""
+    alike: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[repr((row.store, {**row.record, "attempt": None}))].append(row)
+    return [
+        replace(
+            same[0],
+            record={**same[0].record, "copies": len(same)},
+            parents=tuple(ref for row in same for ref in row.parents),
+            tokens=max(row.tokens for row in same),
+        )
+        for same in alike.values()
+    ]
 
 
 def _near(wrong: Trajectory, right: Trajectory) -> bool:

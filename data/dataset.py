@@ -43,7 +43,8 @@ class DatasetConfig(StrictModel):
     same tokens) and ``best_vs_worst`` (whole trajectories, a right against a wrong attempt of a task)."""
     balance: Balance = "task"
     """Verifier: ``task`` takes as many right as wrong attempts of each task, nearly right ones first (tasks that are
-    all right or all wrong give none); ``none`` takes all, for validation."""
+    all right or all wrong give none); ``none`` takes all. Attempts that read alike are one row that
+    weighs as many."""
     prefixes: bool = False
     """Verifier: also a row per earlier turn, labelled with how the episode ended, or with the share of continuations
     that solved the task (``turn_labels`` of the build stage). For early stopping."""

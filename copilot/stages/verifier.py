@@ -120,16 +120,19 @@ def _calibrated(
         TransformersConfig(dtype=ctx.model.dtype, max_batch=config.batch),
     )
     logits = asyncio.run(scorer.logits_of_rows(rows))
-    labels = [bool(row["label"]) for row in rows]
-    calibration = fit_calibration(logits, labels)
-    scores = calibration.scores(logits)
     lines = [
-        json.dumps({"task_id": r["task_id"], "attempt": r["attempt"], "label": r["label"], "logit": z})
+        json.dumps({name: r.get(name, 1) for name in ("task_id", "attempt", "copies", "label")} | {"logit": z})
         for r, z in zip(rows, logits, strict=True)
     ]
+    copies = [row.get("copies", 1) for row in rows]
+    logits = [z for z, count in zip(logits, copies, strict=True) for _ in range(count)]
+    labels = [bool(row["label"]) for row, count in zip(rows, copies, strict=True) for _ in range(count)]
+    calibration = fit_calibration(logits, labels)
+    scores = calibration.scores(logits)
     (ctx.folder / "validation.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     ctx.log(
         validation_rows=len(rows),
+        validation_attempts=len(labels),
         validation_auc=auc(scores, labels),
         validation_auprc=auprc(scores, labels),
         validation_ece=expected_calibration_error(scores, labels),

@@ -30,7 +30,7 @@ from copilot.verifier.heads import head_logits, load_head
 
 @dataclass(frozen=True)
 class VerifierCollator:
-    """``input_ids`` (B, T) padded on the right, ``last`` (B,) positions, ``right`` (B,) in [0, 1]."""
+    """``input_ids`` (B, T) padded on the right, ``last`` (B,) positions, ``right`` (B,) in [0, 1], ``weight`` (B,)."""
 
     pad_id: int
     """Token that fills up."""
@@ -42,6 +42,7 @@ class VerifierCollator:
             "input_ids": pad(ids, self.pad_id),
             "last": torch.tensor([len(row) - 1 for row in ids]),
             "right": torch.tensor([row["target"] for row in rows], dtype=torch.float32),
+            "weight": torch.tensor([row["weight"] for row in rows], dtype=torch.float32),
         }
 
 
@@ -60,9 +61,9 @@ class VerifierTrainer(PlannedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Mean binary cross-entropy (natural logarithm) of a micro-batch."""
+        """Mean binary cross-entropy (natural logarithm) of a micro-batch, by the rows' weights."""
         logits_B = head_logits(model, self.head, inputs["input_ids"], inputs["last"], self.yes_id, self.no_id)
-        return F.binary_cross_entropy_with_logits(logits_B, inputs["right"])
+        return F.binary_cross_entropy_with_logits(logits_B, inputs["right"], weight=inputs["weight"])
 
 
 def verifier_method(settings: VerifierSettings, encoder: Encoder) -> Method:
@@ -77,7 +78,7 @@ def verifier_method(settings: VerifierSettings, encoder: Encoder) -> Method:
             model=session.model,
             args=session.arguments,
             train_dataset=Dataset.from_list(
-                [{name: row[name] for name in ("input_ids", "target")} for row in session.rows]
+                [{name: row[name] for name in ("input_ids", "target", "weight")} for row in session.rows]
             ),
             data_collator=VerifierCollator(session.pad_id),
             processing_class=session.tokenizer,
@@ -113,20 +114,28 @@ def encode_rows(rows: Sequence[Row], encoder: Encoder) -> list[Encoded]:
 
 
 def write_encoded(path: Path, rows: Sequence[Row], encoder: Encoder) -> dict[str, int]:
-    """Write what the loop trains on (``input_ids``, ``target``); counts of rows, labels and cuts."""
+    """Write what the loop trains on; counts of rows, attempts, labels and cuts.
+
+    ``input_ids``, ``target``, and ``weight``: the copies of a row over their mean, so that the loss is the mean over
+    attempts.
+    """
     encoded = encode_rows(rows, encoder)
+    copies = [row.get("copies", 1) for row in rows]
+    mean = sum(copies) / max(1, len(copies))
     records = (
         {
             "input_ids": each.ids,
             "label": row["label"],
             "target": float(row["target"] if "target" in row else row["label"]),
+            "weight": count / mean,
             "task_id": row["task_id"],
         }
-        for row, each in zip(rows, encoded, strict=True)
+        for row, each, count in zip(rows, encoded, copies, strict=True)
     )
     write_atomically(path, (json.dumps(record, separators=(",", ":")) + "\n" for record in records))
     return {
         "rows": len(rows),
+        "attempts": sum(copies),
         "right": sum(row["label"] for row in rows),
         "cut": sum(each.cut_tokens > 0 for each in encoded),
         "cut_tokens": sum(each.cut_tokens for each in encoded),

@@ -116,6 +116,27 @@ def test_unbalanced_rows_keep_everything(make: Any) -> None:
     assert not built.dropped
 
 
+def test_attempts_that_read_alike_are_one_row_with_their_number(make: Any) -> None:
+    """Of a task, with the same label, in the same store; balance counts attempts."""
+    right = [answered(make, "a", i, 1, right=True) for i in range(3)]
+    wrong = [answered(make, "a", 3 + i, (7, 8, 7, 9)[i], right=False) for i in range(4)]
+    other = Sample("other", answered(make, "a", 0, 1, right=True))
+    everything = [*samples(*right, *wrong, answered(make, "b", 0, 1, right=True)), other]
+    built = build_verifier(everything, balance="none")
+    assert [(row.store, row.task_id, row.record["attempt"], row.record["copies"]) for row in built.rows] == [
+        ("store", "a", 0, 3),
+        ("store", "a", 3, 2),
+        ("store", "a", 4, 1),
+        ("other", "a", 0, 1),
+        ("store", "a", 6, 1),
+        ("store", "b", 0, 1),
+    ]
+    assert sorted(ref for row in built.rows for ref in row.parents) == sorted(sample.ref for sample in everything)
+    balanced = build_verifier(samples(*right, *wrong)).rows
+    for label in (True, False):
+        assert sum(row.record["copies"] for row in balanced if row.record["label"] is label) == 3
+
+
 def test_one_sided_tasks_only_end_with_the_counts(make: Any) -> None:
     one_sided = samples(answered(make, "a", 0, 1, right=True), answered(make, "b", 0, 1, right=False))
     with pytest.raises(EmptyDatasetError, match="1 task all right, 1 task all wrong"):

@@ -91,9 +91,10 @@ def episodes() -> Episodes:
     return make
 
 
-def text_rows(trajectories: list[Trajectory], balance: str) -> list[dict[str, Any]]:
+def text_rows(trajectories: list[Trajectory], balance: str, *, merged: bool) -> list[dict[str, Any]]:
     samples = [Sample("store", trajectory) for trajectory in trajectories]
-    return [row.record for row in build_verifier(samples, balance=balance).rows]  # type: ignore[arg-type]
+    records = [row.record for row in build_verifier(samples, balance=balance).rows]  # type: ignore[arg-type]
+    return records if merged else [{**r, "copies": 1} for r in records for _ in range(r["copies"])]
 
 
 def context(folder: Path, tiny: Path, outputs: dict[str, Any]) -> StageContext:
@@ -108,13 +109,15 @@ def context(folder: Path, tiny: Path, outputs: dict[str, Any]) -> StageContext:
 
 @pytest.fixture
 def run_verifier(tiny: Path, tmp_path: Path, episodes: Episodes) -> RunVerifier:
-    """``run_verifier(folder="v", train=..., validation=..., verifier={}, **training)``: outputs, losses, folder."""
+    """``run_verifier(folder="v", train=..., validation=..., merged=True, verifier={}, **training)``: outputs, losses,
+    folder. ``merged=False`` writes a row for every copy of an attempt."""
 
     def run(
         *,
         folder: str = "v",
         train: list[Trajectory] | None = None,
         validation: list[Trajectory] | None = None,
+        merged: bool = True,
         verifier: dict[str, Any] | None = None,
         **training: Any,
     ) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def run_verifier(tiny: Path, tmp_path: Path, episodes: Episodes) -> RunVerifier:
         parts = {"rows": (train or episodes(8, 6), "task"), "held": (validation or episodes(6, 3, first=50), "none")}
         for name, (trajectories, balance) in parts.items():
             path = run_folder / f"{name}.jsonl"
-            path.write_text("".join(json.dumps(row) + "\n" for row in text_rows(trajectories, balance)), "utf-8")
+            rows = text_rows(trajectories, balance, merged=merged)
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
             outputs[name] = {"rows": str(path)}
         common = {"batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-2, "lora": {"r": 8, "alpha": 16}}
         stage = get_stage("verifier")

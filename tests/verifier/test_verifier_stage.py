@@ -100,6 +100,31 @@ def test_a_broken_run_goes_on_with_the_same_losses(
     assert [r["loss"] for r in resumed] == pytest.approx([r["loss"] for r in calm], abs=1e-5)
 
 
+def test_rows_weigh_as_many_as_the_attempts_they_stand_for(
+    run_verifier: RunVerifier, episode: Callable[..., Trajectory]
+) -> None:
+    """All attempts in one step: as it would be with a row for every copy."""
+
+    def tried(task: int) -> list[Trajectory]:
+        right = [episode(task, i, right=True) for i in (0, 0, 0, 1)]
+        attempts = [*right, *(episode(task, i, right=False) for i in (2, 2, 3, 4))]
+        return [t.evolve(attempt=i) for i, t in enumerate(attempts)]
+
+    of = {"train": [*tried(1), *tried(2)], "validation": [*tried(50), *tried(51)]}
+    found = {
+        merged: run_verifier(folder=f"{merged}", merged=merged, batch_size=rows, micro_batch_size=rows, epochs=1, **of)
+        for merged, rows in ((True, 10), (False, 16))
+    }
+    assert (found[True]["rows"], found[False]["rows"]) == (10, 16)
+    assert found[True]["attempts"] == found[False]["attempts"] == 16
+    losses = {merged: [r["loss"] for r in each["losses"]] for merged, each in found.items()}
+    assert losses[True] == pytest.approx(losses[False], rel=1e-5)
+    assert len(losses[True]) == 1
+    fits = {merged: read_info(each["weights"]).calibration for merged, each in found.items()}
+    assert fits[True].fitted_on == fits[False].fitted_on == 16
+    assert fits[True].shift == pytest.approx(fits[False].shift, abs=1e-3)
+
+
 def test_validation_tasks_must_be_others(run_verifier: RunVerifier, episodes: Episodes) -> None:
     with pytest.raises(DataError, match="2 of 4 validation tasks are trained on"):
         run_verifier(train=episodes(4, 6), validation=episodes(4, 3, first=2))
