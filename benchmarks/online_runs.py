@@ -69,7 +69,8 @@ def draw(runs: list[dict[str, Any]]) -> bytes:
             points = [(step["step"], step[key]) for step in run["steps"] if key in step]
             label = f"{number + 1}: {run['name']}"
             colour = COLOURS[(1 + number) % len(COLOURS)]
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=label)
+            style = "--" if run["name"].startswith("ppo") else "-"
+            axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.8, label=label)
         axes.set_title(title, fontsize=9)
         axes.set_xlabel("step", fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
