@@ -58,7 +58,7 @@ def verifier() -> str:
     k = max(map(int, record["curves"]["pass"]))
     chosen = [
         [
-            name,
+            f"**{name}**" if name == record["by"] else name,
             _percent(row["best_at_k"]),
             _percent(row["minus_majority"]),
             _percent(row["headroom_captured"]) if row["headroom_captured"] else "none",
@@ -93,20 +93,20 @@ def verifier_trend() -> str:
     found = {path: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "results").glob("verifier*.json")}
     rows = []
     for path, record in sorted(found.items(), key=lambda item: int(item[1]["verifier"]["tasks"])):
-        whole, learned = record["rows"][0], record["rows"][0]["selectors"]["learned"]
+        whole, chosen = record["rows"][0], record["rows"][0]["selectors"]
         rows.append(
             [
                 f"`{path.stem}`",
                 str(record["verifier"]["tasks"]),
-                _percent(learned["best_at_k"]),
-                _percent(learned["minus_majority"]),
-                _percent(learned["headroom_captured"]),
+                _percent(chosen["learned"]["minus_majority"]),
+                _percent(chosen["weighted"]["minus_majority"]),
+                _percent(chosen["weighted"]["headroom_captured"]),
                 f"{whole['within_task_auc']['value']:.3f}",
                 f"{whole['ece']:.3f}",
             ]
         )
-    head = ["results", "tasks learned from", "Best@16", "minus majority", "headroom captured", "AUC within task", "ECE"]
-    return markdown_table(head, rows)
+    head = ["results", "tasks learned from", "learned minus majority", "weighted minus majority"]
+    return markdown_table([*head, "headroom captured, weighted", "AUC within task", "ECE"], rows)
 
 
 def online_runs() -> str:

@@ -33,6 +33,7 @@ def write_verification(
         **provenance(seed=seed, command=f"med-copilot run recipes/{run_folder.name}.yaml"),
         "verifier": found["verifier"],
         "policy": found["policy"],
+        "by": found["by"],
         "summary": figures,
         "curves": found["curves"],
         "rows": [{"part": name, **part} for name, part in parts.items()],

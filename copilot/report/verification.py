@@ -10,6 +10,7 @@ _LABELS = {
     "learned": "learned score",
     "hybrid": "hybrid",
     "weighted": "votes weighted by score",
+    "likely": "score and likelihood",
     "majority": "majority vote",
 }
 
@@ -44,7 +45,8 @@ def best_of_k_plot(curves: Mapping[str, Mapping[Any, float]], overall: dict[str,
         k: The largest number of attempts.
     """
     figure, axes = figure_and_axes(6.4, 3.8)
-    names = {"pass": "Pass@K (ceiling)", **{name: f"Best@K, {label}" for name, label in _LABELS.items()}}
+    best = {name: f"Best@K, {label}" for name, label in _LABELS.items() if name in curves}
+    names = {"pass": "Pass@K (ceiling)", **best}
     ends = {"pass": overall["pass_at_k"], **{n: row["best_at_k"] for n, row in overall["selectors"].items()}}
     for i, (name, label) in enumerate(names.items()):
         points = sorted((int(size), 100 * value) for size, value in curves[name].items())
@@ -98,7 +100,7 @@ def _selectors_table(found: dict[str, Any]) -> Table:
         tone = "up" if margin["low"] > 0 else "down" if margin["high"] < 0 else ""
         rows.append(
             [
-                Cell(_LABELS[name]),
+                Cell(f"{_LABELS[name]} *" if name == found["by"] else _LABELS[name]),
                 Cell(_percent(overall["pass_at_1"])),
                 Cell(_percent(row["best_at_k"])),
                 Cell("" if name == "majority" else _points(margin), tone if name != "majority" else ""),
@@ -107,7 +109,7 @@ def _selectors_table(found: dict[str, Any]) -> Table:
         )
     note = (
         f"{found['tasks']} held-out tasks with {k} attempts each ({found['left_out']} with fewer are left out); 95 % "
-        "intervals over tasks. Headroom: (Best@K - Pass@1) / (Pass@K - Pass@1)."
+        "intervals over tasks. *: Best@K of the summary. Headroom: (Best@K - Pass@1) / (Pass@K - Pass@1)."
     )
     head = ["chosen by", "one attempt", f"one of {k}", "minus majority, points", "headroom captured"]
     return Table(f"Choosing one of {k} attempts", head, rows, note)
@@ -135,19 +137,21 @@ def _ranking_cells(part: dict[str, Any]) -> Iterator[Cell]:
 
 
 def _part_tables(found: dict[str, Any]) -> Iterator[Table]:
+    names = list(found["overall"]["selectors"])
     for key, title in (("by_source", "By source"), ("by_split", "By split")):
         rows = [
             [
                 Cell(name.replace("_", " ")),
                 Cell(_percent(part["pass_at_1"])),
                 Cell(_percent(part["pass_at_k"])),
-                *(Cell(_percent(part["selectors"][s]["best_at_k"])) for s in _LABELS),
+                *(Cell(_percent(part["selectors"][s]["best_at_k"])) for s in names),
             ]
             for name, part in found[key].items()
             if part["mixed_tasks"]
         ]
         if rows:
-            yield Table(f"Best of {found['k']}: {title.lower()}", ["", "Pass@1", "Pass@K", *_LABELS.values()], rows)
+            head = ["", "Pass@1", "Pass@K", *(_LABELS[s] for s in names)]
+            yield Table(f"Best of {found['k']}: {title.lower()}", head, rows)
 
 
 def _percent(interval: dict[str, float]) -> str:

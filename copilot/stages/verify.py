@@ -24,6 +24,8 @@ class VerifyConfig(StageConfig):
     """Id of the ``score`` stage, over stores of one policy's attempts at test tasks."""
     k: int = Field(default=16, ge=2)
     """Attempts per task; tasks with fewer are left out and counted."""
+    by: Literal["learned", "hybrid", "weighted", "likely", "majority"] = "learned"
+    """Way of choosing whose Best@K is the summary's; all ways have rows of their own."""
     success: SuccessRule = "submitted"
     """Which success rate tells right from wrong."""
     results: Path | None = None
@@ -63,6 +65,7 @@ def run(config: VerifyConfig, ctx: StageContext) -> dict[str, Any]:
     labels = [t.success(config.success) for t in trajectories]
     found |= {
         "masked": masked,
+        "by": config.by,
         "policy": sorted({t.policy for t in trajectories}),
         "verifier": info.model_dump(mode="json", exclude={"trained_on"})
         | {"base": Path(info.base).name, "tasks": len(info.trained_on)},
@@ -74,7 +77,7 @@ def run(config: VerifyConfig, ctx: StageContext) -> dict[str, Any]:
     ctx.folder.mkdir(parents=True, exist_ok=True)
     path = ctx.folder / "verification.json"
     write_atomically(path, [json.dumps(found, indent=1) + "\n"])
-    figures: dict[str, Any] = summary(found)
+    figures: dict[str, Any] = summary(found, by=config.by)
     ctx.log(**figures)
     outputs: dict[str, Any] = {"verification": str(path), **figures}
     if config.results is not None:

@@ -1,7 +1,7 @@
 """The attempts at a task as a selector sees them, with the labels kept apart.
 
-Invariant: a :class:`Candidate` holds what is known without a reference (score, execution evidence, answer), never
-whether it is right. Selectors get candidates only, so no label can leak into a choice.
+Invariant: a :class:`Candidate` holds what is known without a reference (score, evidence, answer), never whether it is
+right. Selectors get candidates only, so no label can leak into a choice.
 """
 
 from collections import Counter
@@ -29,6 +29,8 @@ class Candidate:
     """Whether the last program ran through; false when none was run."""
     answer: str | None
     """What was submitted, in a form in which equal answers are equal; ``None`` without a submission."""
+    logprob: float | None = None
+    """What the policy gave to all it sampled, in nats; ``None``: it was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,16 @@ def candidate(trajectory: Trajectory, score: float) -> Candidate:
         submitted=submitted,
         ran=bool(programs) and not programs[-1].failed,
         answer=answer_key(trajectory.outcome.answer) if submitted else None,
+        logprob=_logprob(trajectory),
     )
+
+
+def _logprob(trajectory: Trajectory) -> float | None:
+    """Of all sampled tokens together, under the distribution they were sampled from."""
+    recorded = [row.logprobs for row in trajectory.rows if row.logprobs is not None]
+    if not trajectory.rows or len(recorded) < len(trajectory.rows):
+        return None
+    return sum(map(sum, recorded))
 
 
 def group_by_task(

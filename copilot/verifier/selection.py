@@ -6,12 +6,13 @@ drawn fairly. Invariant: selectors see candidates without labels.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from math import comb
+from math import comb, log
 
 import numpy as np
 
+from copilot.errors import DataError
 from copilot.evaluation.pass_at_k import pass_at_k
 from copilot.verifier.candidates import Candidate, TaskGroup
 
@@ -24,7 +25,19 @@ SUBSETS = 1000
 
 def by_score(candidates: Sequence[Candidate]) -> list[float]:
     """The highest learned score."""
-    return _share([c.score for c in candidates])
+    return _share([_score(c) for c in candidates])
+
+
+def by_likelihood(candidates: Sequence[Candidate]) -> list[float]:
+    """The highest sum of the learned score's log-odds and the policy's own log-probability of the attempt.
+
+    After Coder-Reviewer reranking (arXiv 2211.16490), the verifier being the reviewer: what the policy all but never
+    writes is rarely right, and there a verifier has seen the least.
+
+    Raises:
+        DataError: An attempt without recorded log-probabilities.
+    """
+    return _share([_log_odds_and_likelihood(c) for c in candidates])
 
 
 def by_majority(candidates: Sequence[Candidate]) -> list[float]:
@@ -54,9 +67,16 @@ SELECTORS: dict[str, Selector] = {
     "learned": by_score,
     "hybrid": by_evidence,
     "weighted": by_weighted_vote,
+    "likely": by_likelihood,
     "majority": by_majority,
 }
 """What is reported, each in a row of its own."""
+
+
+def usable(groups: Iterable[TaskGroup]) -> dict[str, Selector]:
+    """The selectors for some attempts: likelihood needs log-probabilities, which teachers and some APIs do not give."""
+    recorded = all(c.logprob is not None for group in groups for c in group.candidates)
+    return {name: each for name, each in SELECTORS.items() if recorded or each is not by_likelihood}
 
 
 def pick(candidates: Sequence[Candidate], selector: Selector = by_score) -> int:
@@ -84,8 +104,8 @@ def best_at_k(group: TaskGroup, k: int, selector: Selector, *, seed: int = 0) ->
     n = len(group.candidates)
     if not 1 <= k <= n:
         raise ValueError(f"best@{k} of {n} attempts")
-    if selector is by_score:
-        return _best_by_score(group, k)
+    if selector in _MERITS:
+        return _best_by_merit(group, k, _MERITS[selector])
     if k == 1:
         return sum(group.correct) / n
     total, count = 0.0, 0
@@ -101,17 +121,38 @@ def pass_rate(group: TaskGroup, k: int) -> float:
     return pass_at_k(len(group.correct), sum(group.correct), k)
 
 
-def _best_by_score(group: TaskGroup, k: int) -> float:
-    """The best of a subset has a given score when the subset holds it and nothing above; equals are drawn evenly."""
+def _best_by_merit(group: TaskGroup, k: int, merit: Callable[[Candidate], float]) -> float:
+    """The best of a subset has a given merit when the subset holds it and nothing above; equals are drawn evenly."""
     tiers: dict[float, list[bool]] = {}
     for candidate, correct in zip(group.candidates, group.correct, strict=True):
-        tiers.setdefault(candidate.score, []).append(correct)
+        tiers.setdefault(merit(candidate), []).append(correct)
     below, expected = 0, 0.0
     for _, tier in sorted(tiers.items()):
         chance = comb(below + len(tier), k) - comb(below, k)
         expected += chance * sum(tier) / len(tier)
         below += len(tier)
     return expected / comb(below, k)
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
+
+
+def _log_odds_and_likelihood(candidate: Candidate) -> float:
+    if candidate.logprob is None:
+        raise DataError(
+            "an attempt has no log-probabilities on record", remedy="choose by another way: learned, hybrid or weighted"
+        )
+    return log(candidate.score) - log(1.0 - candidate.score) + candidate.logprob
+
+
+_MERITS: dict[Selector, Callable[[Candidate], float]] = {by_score: _score, by_likelihood: _log_odds_and_likelihood}
+"""Selectors that compare one number of each candidate: their Best@k has a closed form."""
+
+
+def closed_form(selector: Selector) -> bool:
+    """Whether its Best@k costs nothing to speak of at any k."""
+    return selector in _MERITS
 
 
 def _subsets(n: int, k: int, seed: int) -> list[tuple[int, ...]]:

@@ -17,7 +17,7 @@ from copilot.evaluation.bootstrap import Interval, over_tasks
 from copilot.verifier.calibration import expected_calibration_error, reliability
 from copilot.verifier.candidates import TaskGroup
 from copilot.verifier.discrimination import auprc, task_aucs
-from copilot.verifier.selection import SELECTORS, best_at_k, by_score, pass_rate
+from copilot.verifier.selection import best_at_k, closed_form, pass_rate, usable
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def figures(groups: Sequence[TaskGroup], *, k: int, seed: int = 0) -> dict[str, 
     """
     one = [pass_rate(group, 1) for group in groups]
     some = [pass_rate(group, k) for group in groups]
-    best = {name: [best_at_k(g, k, s, seed=seed) for g in groups] for name, s in SELECTORS.items()}
+    best = {name: [best_at_k(g, k, s, seed=seed) for g in groups] for name, s in usable(groups).items()}
     scores = [c.score for group in groups for c in group.candidates]
     correct = [right for group in groups for right in group.correct]
     aucs = task_aucs(groups)
@@ -91,15 +91,24 @@ def curves(groups: Sequence[TaskGroup], *, k: int, seed: int = 0) -> dict[str, d
     """Means over tasks against the number of attempts: all of 1..k in closed form, powers of two for votes."""
     powers = sorted({2**i for i in range(k.bit_length()) if 2**i <= k} | {k})
     found = {"pass": {size: _mean([pass_rate(g, size) for g in groups]) for size in range(1, k + 1)}}
-    for name, selector in SELECTORS.items():
-        sizes = range(1, k + 1) if selector is by_score else powers
+    for name, selector in usable(groups).items():
+        sizes = range(1, k + 1) if closed_form(selector) else powers
         found[name] = {size: _mean([best_at_k(g, size, selector, seed=seed) for g in groups]) for size in sizes}
     return found
 
 
-def summary(found: dict[str, Any]) -> dict[str, float]:
-    """The promised figures, flat; those of the hybrid beside the learned score's."""
+def summary(found: dict[str, Any], *, by: str = "learned") -> dict[str, float]:
+    """The promised figures, flat: Best@K as chosen ``by`` a selector, those of the others beside it by their names.
+
+    Raises:
+        DataError: These attempts cannot be chosen from in that way.
+    """
     overall, k = found["overall"], found["k"]
+    if by not in overall["selectors"]:
+        raise DataError(
+            f"attempts cannot be chosen by {by!r} here, only by {', '.join(overall['selectors'])}",
+            remedy="likelihood needs log-probabilities: sample with vllm or transformers, or set by: learned",
+        )
     flat: dict[str, float] = {
         "tasks": found["tasks"],
         "pass_at_1": overall["pass_at_1"]["value"],
@@ -109,7 +118,7 @@ def summary(found: dict[str, Any]) -> dict[str, float]:
         "ece": overall["ece"],
     }
     for name, row in overall["selectors"].items():
-        prefix = "" if name == "learned" else f"{name}_"
+        prefix = "" if name == by else f"{name}_"
         flat[f"{prefix}best_at_{k}"] = row["best_at_k"]["value"]
         if row["headroom_captured"] is not None:
             flat[f"{prefix}headroom_captured_at_{k}"] = row["headroom_captured"]["value"]

@@ -2,20 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from math import log
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from copilot.errors import DataError
 from copilot.evaluation.pass_at_k import pass_at_k
 from copilot.verifier.candidates import Candidate, TaskGroup
-from copilot.verifier.selection import SELECTORS, best_at_k, by_evidence, by_majority, by_score, pass_rate, pick
+from copilot.verifier.selection import (
+    SELECTORS,
+    best_at_k,
+    by_evidence,
+    by_likelihood,
+    by_majority,
+    by_score,
+    pass_rate,
+    pick,
+    usable,
+)
 
-Attempt = tuple[float, bool, bool, str, bool]
+Attempt = tuple[float, bool, bool, str, float, bool]
 
 attempts = st.lists(
     st.tuples(
-        st.sampled_from([0.1, 0.3, 0.5, 0.9]), st.booleans(), st.booleans(), st.sampled_from("ab"), st.booleans()
+        st.sampled_from([0.1, 0.3, 0.5, 0.9]),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from("ab"),
+        st.sampled_from([-0.5, -2.0, -20.0]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=7,
@@ -23,12 +40,12 @@ attempts = st.lists(
 
 
 def group(rows: Sequence[Attempt]) -> TaskGroup:
-    candidates = tuple(Candidate(s, submitted, ran, a if submitted else None) for s, submitted, ran, a, _ in rows)
+    candidates = tuple(Candidate(s, sent, ran, a if sent else None, logprob) for s, sent, ran, a, logprob, _ in rows)
     return TaskGroup("t", "demo", "test", candidates, tuple(row[-1] for row in rows))
 
 
 def scored(*pairs: tuple[float, bool]) -> TaskGroup:
-    return group([(score, True, True, "a", right) for score, right in pairs])
+    return group([(score, True, True, "a", -1.0, right) for score, right in pairs])
 
 
 @settings(deadline=None)
@@ -89,6 +106,7 @@ def test_best_at_k_knows_no_labels_and_a_planted_leak_is_found() -> None:
     assert_blind(lambda task, k: best_at_k(task, k, by_score))
     assert_blind(lambda task, k: best_at_k(task, k, by_majority))
     assert_blind(lambda task, k: best_at_k(task, k, by_evidence))
+    assert_blind(lambda task, k: best_at_k(task, k, by_likelihood))
 
     def leaking(task: TaskGroup, k: int) -> float:
         """The usual slip: ties are sorted by what is behind the score in the tuple, the label."""
@@ -102,13 +120,13 @@ def test_best_at_k_knows_no_labels_and_a_planted_leak_is_found() -> None:
 
 
 def test_candidates_carry_no_label() -> None:
-    assert set(Candidate.__dataclass_fields__) == {"score", "submitted", "ran", "answer"}
+    assert set(Candidate.__dataclass_fields__) == {"score", "submitted", "ran", "answer", "logprob"}
 
 
 def test_majority_counts_submitted_answers_only() -> None:
     votes = [(0.9, True, True, "a"), (0.1, True, True, "b"), (0.2, True, True, "b")]
     silent = [(0.99, False, True, "c")] * 3
-    task = group([(*vote, False) for vote in [*votes, *silent]])
+    task = group([(*vote, -1.0, False) for vote in [*votes, *silent]])
     assert by_majority(task.candidates) == [0, 0.5, 0.5, 0, 0, 0]
     assert pick(task.candidates, by_majority) == 1
     assert pick(task.candidates) == 3
@@ -117,18 +135,34 @@ def test_majority_counts_submitted_answers_only() -> None:
 def test_evidence_comes_before_the_learned_score() -> None:
     task = group(
         [
-            (0.99, False, True, "x", False),  # never submitted
-            (0.95, True, False, "y", False),  # its last program failed
-            (0.9, True, True, "lonely", False),
-            (0.3, True, True, "agreed", True),
-            (0.4, True, True, "agreed", True),
+            (0.99, False, True, "x", -1.0, False),  # never submitted
+            (0.95, True, False, "y", -1.0, False),  # its last program failed
+            (0.9, True, True, "lonely", -1.0, False),
+            (0.3, True, True, "agreed", -1.0, True),
+            (0.4, True, True, "agreed", -1.0, True),
         ]
     )
     assert by_evidence(task.candidates) == [0, 0, 0, 0, 1]
 
 
+def test_likelihood_is_weighed_against_the_odds() -> None:
+    """0.9 over 0.5 is a factor of 9 in odds: it makes up for an attempt 8 times as unlikely, not 10 times."""
+    for rarer, chosen in ((8.0, 0), (10.0, 1)):
+        task = group([(0.9, True, True, "a", -1.0 - log(rarer), False), (0.5, True, True, "b", -1.0, True)])
+        assert pick(task.candidates, by_likelihood) == chosen
+
+
+def test_likelihood_needs_log_probabilities() -> None:
+    task = group([(0.9, True, True, "a", -1.0, False)])
+    silent = TaskGroup("u", "demo", "test", (Candidate(0.9, True, True, "a"),), (True,))
+    assert set(usable([task])) == set(SELECTORS)
+    assert set(SELECTORS) - set(usable([task, silent])) == {"likely"}
+    with pytest.raises(DataError, match="no log-probabilities on record"):
+        best_at_k(silent, 1, by_likelihood)
+
+
 def test_subsets_beyond_the_cap_are_drawn_with_a_seed() -> None:
-    task = group([(0.5, True, True, "ab"[i % 2], i % 2 == 0) for i in range(16)])
+    task = group([(0.5, True, True, "ab"[i % 2], -1.0, i % 2 == 0) for i in range(16)])
     one, again = (best_at_k(task, 8, by_majority, seed=3) for _ in range(2))
     assert one == again
     assert one == pytest.approx(0.5, abs=0.05)

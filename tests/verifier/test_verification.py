@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from copilot.data.store import TrajectoryWriter
-from copilot.data.trajectory import Trajectory
+from copilot.data.trajectory import TokenRow, Trajectory, TurnSpan
 from copilot.errors import DataError
 from copilot.report.verification import verification_plots, verification_tables
-from copilot.verifier.candidates import TaskGroup, group_by_task
+from copilot.verifier.candidates import TaskGroup, candidate, group_by_task
 from copilot.verifier.scores import read_scorable, read_scores
 from copilot.verifier.verification import summary, verification
 
@@ -41,6 +41,26 @@ def test_an_oracle_captures_all_headroom(episodes: Episodes) -> None:
     assert flat["best_minus_majority_ci_low"] > 0
     assert found["curves"]["learned"] == pytest.approx(found["curves"]["pass"])
     assert sorted(found["curves"]["hybrid"]) == [1, 2, 4]
+
+
+def test_the_summary_is_of_one_way_to_choose_and_names_the_others(episodes: Episodes) -> None:
+    found = verification(groups(episodes), k=4)
+    learned, hybrid = summary(found), summary(found, by="hybrid")
+    assert hybrid["best_at_4"] == learned["hybrid_best_at_4"]
+    assert hybrid["learned_best_minus_majority_ci_low"] == learned["best_minus_majority_ci_low"]
+    with pytest.raises(DataError, match="cannot be chosen by 'likely' here, only by learned, hybrid"):
+        summary(found, by="likely")
+
+
+def test_likelihood_is_that_of_all_sampled_tokens(episode: Make) -> None:
+    row = TokenRow(
+        ids=(1, 2, 3, 4), mask=(0, 1, 0, 1), logprobs=(0.0, -0.5, 0.0, -2.0),
+        spans=(TurnSpan(turn=0, start=1, end=2), TurnSpan(turn=1, start=3, end=4)),
+    )  # fmt: skip
+    attempt = episode(0, 0, right=True)
+    assert candidate(attempt, 0.5).logprob is None
+    assert candidate(attempt.evolve(rows=(row, row)), 0.5).logprob == pytest.approx(-5.0)
+    assert candidate(attempt.evolve(rows=(row, row.evolve(logprobs=None))), 0.5).logprob is None
 
 
 def test_a_reversed_oracle_is_worse_than_chance(episodes: Episodes) -> None:
@@ -85,10 +105,11 @@ def test_parts_are_reported_apart(episodes: Episodes) -> None:
 
 def test_tables_and_plots_come_from_the_json_alone(episodes: Episodes) -> None:
     found = verification(groups(episodes), k=4)
+    found["by"] = "learned"
     found["uncalibrated"] = {"ece": 0.2, "reliability": found["overall"]["reliability"]}
     again = json.loads(json.dumps(found))
     texts = [[cell.text for cell in row] for table in verification_tables(again) for row in table.rows]
-    assert (texts[1][0], texts[1][2]) == ("learned score", "100.0 % [100.0, 100.0]")
+    assert (texts[1][0], texts[1][2]) == ("learned score *", "100.0 % [100.0, 100.0]")
     assert all(data.startswith(b"\x89PNG") for _, data in verification_plots(again).values())
 
 
