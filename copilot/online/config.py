@@ -250,6 +250,9 @@ class PpoConfig(OnlineStage):
     """This stage."""
     group_size: PositiveInt = 1
     """Episodes per task."""
+    baseline: Literal["none", "group"] = "none"
+    """``group``: a reward counts over the mean of its siblings' (REINFORCE++ with baseline, arXiv 2501.03262), and the
+    critic learns what goes better or worse than that. For runs too short to teach it one task from another."""
     gamma: float = Field(default=1.0, gt=0, le=1)
     """Discount per trained token."""
     lam: float = Field(default=1.0, ge=0, le=1)
@@ -260,6 +263,12 @@ class PpoConfig(OnlineStage):
     """The critic."""
     dynamic_sampling: DynamicSampling = Field(default_factory=lambda: DynamicSampling(enabled=False))
     """Refill of groups without variance; a critic learns from these too."""
+
+    @model_validator(mode="after")
+    def _has_siblings(self) -> Self:
+        if self.baseline == "group" and self.group_size < 2:
+            raise ValueError("baseline: group: an attempt without siblings has none; raise group_size")
+        return self
 
     def upstream(self) -> list[str]:
         """The stages gone on from."""

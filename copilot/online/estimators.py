@@ -1,6 +1,6 @@
 """From a step's episodes to an advantage for every trained token: the one place where GRPO and PPO differ."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -70,7 +70,7 @@ def with_critic(config: PpoConfig) -> Estimator:
     ) -> Figures:
         seen = _add_values(mine, model, ranks, config.training.forward_tokens, keep_states=fitted is not None)
         if mine:
-            _add_returns(batch.episodes, mine, config)
+            _add_returns(_rewards(batch, config), mine, config)
         if fitted is not None:
             fitted.learn(
                 [states for _, states in seen],
@@ -112,14 +112,22 @@ def _add_values(
     return seen
 
 
-def _add_returns(episodes: Sequence[Episode], mine: list[TrainRow], config: PpoConfig) -> None:
+def _rewards(batch: Batch, config: PpoConfig) -> Tensor:
+    """Of each episode, over its siblings' mean where that is the baseline."""
+    rewards_E = torch.tensor([episode.reward for episode in batch.episodes])
+    if config.baseline == "none":
+        return rewards_E
+    valid_E = torch.tensor([not episode.mask for episode in batch.episodes])
+    return group_advantages(rewards_E, torch.tensor(batch.groups), valid_E, kind="leave_one_out")
+
+
+def _add_returns(rewards_E: Tensor, mine: list[TrainRow], config: PpoConfig) -> None:
     """Rows of an episode lie one behind the other; GAE sees them as one sequence."""
     numbers = {episode: number for number, episode in enumerate(dict.fromkeys(row.episode for row in mine))}
     lengths = torch.tensor([len(row.trained) for row in mine])
     episodes_N = torch.tensor([numbers[row.episode] for row in mine]).repeat_interleave(lengths)
     values_N = torch.cat([row.old_values_N for row in mine if row.old_values_N is not None])
-    rewards_E = torch.tensor([episodes[episode].reward for episode in numbers])
-    advantages_N, returns_N = gae(rewards_E, values_N, episodes_N, gamma=config.gamma, lam=config.lam)
+    advantages_N, returns_N = gae(rewards_E[list(numbers)], values_N, episodes_N, gamma=config.gamma, lam=config.lam)
     sizes = lengths.tolist()
     for row, advantages, returns in zip(mine, advantages_N.split(sizes), returns_N.split(sizes), strict=True):
         row.advantages_N, row.returns_N = advantages, returns

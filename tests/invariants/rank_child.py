@@ -59,12 +59,14 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     Args:
         tiny: The model.
         folder: What is saved.
-        kind: ``grpo``, ``ppo`` or ``ppo-frozen`` (the trunk of its critic).
+        kind: ``grpo``, ``ppo`` or ``ppo-frozen`` (the trunk of its critic, and siblings as baseline).
         aggregation: Of the loss.
         weights: ``lora``, ``full``; in shards with ``-sharded`` behind it, if there are several processes.
     """
     raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
     raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
+    if kind == "ppo-frozen":
+        raw |= {"baseline": "group", "group_size": 4}
     config = GrpoConfig.model_validate(raw) if kind == "grpo" else PpoConfig.model_validate(raw)
     ranks = Ranks()
     trunk: CriticTrunk = "frozen" if kind == "ppo-frozen" else "trained"
