@@ -92,7 +92,8 @@ def verifier_trend() -> str:
     """Every verifier that was evaluated, ``results/verifier*.json``, by how many tasks it learned from."""
     found = {path: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "results").glob("verifier*.json")}
     rows = []
-    for path, record in sorted(found.items(), key=lambda item: int(item[1]["verifier"]["tasks"])):
+    order = sorted(found.items(), key=lambda item: (item[1]["verifier"]["tasks"], item[0].stem == "verifier"))
+    for path, record in order:
         whole, chosen = record["rows"][0], record["rows"][0]["selectors"]
         rows.append(
             [
