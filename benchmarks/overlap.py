@@ -125,7 +125,7 @@ def run(bound: int, options: argparse.Namespace, folder: Path) -> tuple[float, f
         model=training,
         updater=training,
         collector=collector,
-        curriculum=Curriculum([task.id], config.curriculum, seed=options.seed, file=folder / "deals.jsonl"),
+        curriculum=Curriculum({task.id: ""}, config.curriculum, seed=options.seed, file=folder / "deals.jsonl"),
         tasks={task.id: task},
         tokenizer=tiny_tokenizer(),
         progress=Progress(),

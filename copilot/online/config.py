@@ -113,7 +113,7 @@ class CurriculumSettings(StrictModel):
     """Which tasks are played: those of medium difficulty more often, by what was seen of them."""
 
     weight: float = Field(default=0.0, ge=0, le=1)
-    """Share of draws by difficulty, ``p (1 - p)``; the rest goes through all tasks in shuffled order."""
+    """Share of draws by difficulty, ``p (1 - p)``; the rest goes through all tasks, kinds of question evenly spread."""
     memory: float = Field(default=0.5, gt=0, le=1)
     """Weight of a task's latest success rate in its estimate."""
 

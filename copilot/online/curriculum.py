@@ -1,14 +1,16 @@
 """Which task a group is played on: passes through all tasks, mixed with draws by difficulty.
 
-A task the policy solves half the time teaches most: its weight is ``p (1 - p)`` of its running success rate, with 1/2
-for tasks not seen yet. Draws are a function of seed and index; each is on disk before it is played, so a killed run
-plays the same tasks again, long ones included.
+A pass is shuffled within each kind of question and spreads every kind evenly, as what a policy does not meet for some
+steps is overwritten by what it does meet. A task the policy solves half the time teaches most: its weight is
+``p (1 - p)`` of its running success rate, with 1/2 for tasks not seen yet. Draws are a function of seed and index; each
+is on disk before it is played, so a killed run plays the same tasks again, long ones included.
 """
 
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from copilot.online.config import CurriculumSettings
@@ -17,18 +19,31 @@ from copilot.rollout.seeds import derive
 _FLOOR = 0.01
 
 
+def evenly_spread(kinds: Mapping[str, str], chooser: random.Random) -> list[str]:
+    """An order in which any stretch has of each kind about its share: the i-th of n comes at ``(i + u) / n``."""
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for task, kind in kinds.items():
+        by_kind[kind].append(task)
+    places: dict[str, float] = {}
+    for tasks in by_kind.values():
+        chooser.shuffle(tasks)
+        offset = chooser.random()
+        places.update({task: (number + offset) / len(tasks) for number, task in enumerate(tasks)})
+    return sorted(places, key=places.__getitem__)
+
+
 class Curriculum:
     """Deals tasks.
 
     Args:
-        task_ids: All tasks, in a stable order.
+        kinds: All tasks in a stable order, each with its kind of question.
         settings: The mixture.
         seed: The run's seed.
         file: Where draws are recorded; earlier draws there are kept.
     """
 
-    def __init__(self, task_ids: Sequence[str], settings: CurriculumSettings, *, seed: int, file: Path) -> None:
-        self._ids, self._settings, self._seed, self._file = list(task_ids), settings, seed, file
+    def __init__(self, kinds: Mapping[str, str], settings: CurriculumSettings, *, seed: int, file: Path) -> None:
+        self._ids, self._kinds, self._settings, self._seed, self._file = list(kinds), kinds, settings, seed, file
         self._rates: dict[str, float] = {}
         self.dealt: list[str] = []
         """Task of each index dealt so far."""
@@ -73,9 +88,7 @@ class Curriculum:
 
     def _next(self) -> str:
         epoch, place = divmod(self._passed, len(self._ids))
-        order = list(self._ids)
-        random.Random(derive(self._seed, "pass", epoch)).shuffle(order)
-        return order[place]
+        return evenly_spread(self._kinds, random.Random(derive(self._seed, "pass", epoch)))[place]
 
     def _read(self) -> None:
         if not self._file.is_file():

@@ -241,7 +241,8 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     ctx.folder.mkdir(parents=True, exist_ok=True)
     progress = load_checkpoint(ctx.folder / "checkpoints", updater.parts())
     seed = ctx.seed
-    curriculum = Curriculum(list(tasks), config.curriculum, seed=seed, file=ctx.folder / "deals.jsonl")
+    kinds = {name: f"{task.source}/{task.template}" for name, task in tasks.items()}
+    curriculum = Curriculum(kinds, config.curriculum, seed=seed, file=ctx.folder / "deals.jsonl")
     curriculum.restore(progress.rates)
     policy = VersionedPolicy(
         make_policy(

@@ -1,22 +1,37 @@
-"""Task draws: whole passes, difficulty, and the same draws after a kill."""
+"""Task draws: whole passes that spread the kinds of question, difficulty, and the same draws after a kill."""
 
+import random
 from collections import Counter
 from pathlib import Path
 
 from copilot.online.config import CurriculumSettings
-from copilot.online.curriculum import Curriculum
+from copilot.online.curriculum import Curriculum, evenly_spread
 
 IDS = [f"task{number}" for number in range(7)]
 
 
 def curriculum(folder: Path, weight: float = 0.0, *, name: str = "deals.jsonl") -> Curriculum:
-    return Curriculum(IDS, CurriculumSettings(weight=weight, memory=0.5), seed=3, file=folder / name)
+    return Curriculum(dict.fromkeys(IDS, ""), CurriculumSettings(weight=weight, memory=0.5), seed=3, file=folder / name)
 
 
 def test_without_difficulty_every_task_comes_once_per_pass(tmp_path: Path) -> None:
     dealt = curriculum(tmp_path).deal(21)
     assert all(sorted(dealt[at : at + 7]) == IDS for at in (0, 7, 14))
     assert dealt[:7] != dealt[7:14], "each pass has an order of its own"
+
+
+def test_any_stretch_of_a_pass_has_its_share_of_each_kind() -> None:
+    kinds = {f"{kind}{number}": kind for kind, count in (("a", 60), ("b", 30), ("c", 6)) for number in range(count)}
+    order = evenly_spread(kinds, random.Random(0))
+    assert sorted(order) == sorted(kinds)
+    for at in range(0, 96, 16):
+        counts = Counter(kinds[task] for task in order[at : at + 16])
+        assert counts["a"] in (9, 10, 11)
+        assert counts["b"] in (4, 5, 6)
+        assert counts["c"] <= 2
+    assert order != evenly_spread(kinds, random.Random(1))
+    of_a = [task for task in order if kinds[task] == "a"]
+    assert of_a != [task for task in kinds if kinds[task] == "a"], "shuffled within a kind"
 
 
 def test_tasks_solved_half_the_time_come_most(tmp_path: Path) -> None:
