@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from copilot.evaluation.summary import ERROR_TYPES
 from copilot.report.blocks import fill_blocks, markdown_table, origin_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,28 @@ def verifier_trend() -> str:
     return markdown_table([*head, "headroom captured, weighted", "AUC within task", "ECE"], rows)
 
 
+def leaderboard() -> str:
+    """Success, what became of the episodes, and pairs of ``results/leaderboard.json``."""
+    record = json.loads((ROOT / "results" / "leaderboard.json").read_text(encoding="utf-8"))
+    kinds = [kind for kind in ERROR_TYPES if any(kind in row["errors"] for row in record["rows"]) and kind != "solved"]
+    rows = [
+        [
+            row["model"],
+            _percent(row["submitted"]),
+            _percent(row["any_attempt"]),
+            *(f"{100 * row['errors'].get(kind, 0) / row['episodes']:.0f} %" for kind in kinds),
+        ]
+        for row in record["rows"]
+    ]
+    pairs = [
+        f"{pair['better']} over {pair['worse']}: {pair['points']:+.1f} points "
+        f"[{pair['low']:+.1f}, {pair['high']:+.1f}] on {pair['tasks']} tasks, p = {pair['p_adjusted']:.1g}."
+        for pair in record["pairs"]
+    ]
+    head = ["model", "submitted", "any attempt", *(kind.replace("_", " ") for kind in kinds)]
+    return "\n\n".join([markdown_table(head, rows), *pairs, origin_line(record)])
+
+
 def online_runs() -> str:
     """Every online run on CPUs and what it gained over its start, of ``results/online_runs.json``."""
     runs = json.loads((ROOT / "results" / "online_runs.json").read_text(encoding="utf-8"))
@@ -152,6 +175,8 @@ def main() -> None:
         blocks["quickstart"] = quickstart()
     if (ROOT / "results" / "verifier.json").exists():
         blocks["verifier"], blocks["verifier_trend"] = verifier(), verifier_trend()
+    if (ROOT / "results" / "leaderboard.json").exists():
+        blocks["leaderboard"] = leaderboard()
     if (ROOT / "results" / "online_runs.json").exists():
         blocks["online_runs"] = online_runs()
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
