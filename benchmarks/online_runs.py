@@ -60,24 +60,30 @@ def read_run(stage: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def draw(runs: list[dict[str, Any]]) -> bytes:
-    """A panel per figure, a line per run; runs are numbered as in the table."""
-    figure, first = figure_and_axes(11.0, 3.2)
+    """A row of panels per recipe, a line per run: the latest in colour, earlier ones grey, numbered as in the table."""
+    figure, first = figure_and_axes(11.0, 5.6)
     first.remove()
-    panels = figure.subplots(1, len(SHOWN))
-    for axes, (key, title) in zip(panels, SHOWN.items(), strict=True):
-        for number, run in enumerate(runs):
-            points = [(step["step"], step[key]) for step in run["steps"] if key in step]
-            label = f"{number + 1}: {run['name']}"
-            colour = COLOURS[(1 + number) % len(COLOURS)]
-            style = "--" if run["name"].startswith("ppo") else "-"
-            axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1.8, label=label)
-        axes.set_title(title, fontsize=9)
+    names = list(dict.fromkeys(run["name"] for run in runs))
+    panels = figure.subplots(len(names), len(SHOWN), sharex=True, sharey="col", squeeze=False)
+    for row, name in zip(panels, names, strict=True):
+        numbered = [(number, run) for number, run in enumerate(runs, start=1) if run["name"] == name]
+        for axes, (key, title) in zip(row, SHOWN.items(), strict=True):
+            for number, run in numbered:
+                latest = run is numbered[-1][1]
+                points = [(step["step"], step[key]) for step in run["steps"] if key in step]
+                colour, width = (COLOURS[1], 2.2) if latest else ("#b4bcc6", 1.1)
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=width, zorder=2 + latest)
+                axes.annotate(
+                    str(number), points[-1], (4, 0), textcoords="offset points", va="center", fontsize=7, color=colour
+                )
+            axes.set_title(f"{name}: {title}", fontsize=9)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.tick_params(labelsize=8)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    for axes in panels[-1]:
         axes.set_xlabel("step", fontsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=0)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    panels[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     figure.tight_layout()
     return png(figure)
 
