@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -344,3 +346,33 @@ def test_no_process_is_told_from_one(run: Run) -> None:
         family = Family(counter.fileno())
         assert not family.only(os.getpid())  # this test made children long ago, or others did
         assert not Family().only(os.getpid())
+
+
+DIES_WHEN_LOOKED_AT = """
+import os, signal, time
+from copilot.envs.sandboxes.inside import processes
+
+def child():
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+        os._exit(0)
+    return pid
+
+def look(pid):
+    if pid == late:
+        processes._kill(pid)
+        while state(pid)[0] not in "ZX":
+            time.sleep(0.001)
+    return state(pid)
+
+state, processes._stat = processes._stat, look
+keep, late = child(), child()
+print(processes.Family().end(keep), os.path.exists(f"/proc/{late}"), state(keep)[0] in "ZX")
+os.kill(keep, signal.SIGKILL)
+"""
+
+
+def test_who_dies_while_all_are_ended_is_buried() -> None:
+    found = subprocess.run([sys.executable, "-c", DIES_WHEN_LOOKED_AT], capture_output=True, text=True, check=True)
+    assert found.stdout == "True False False\n"

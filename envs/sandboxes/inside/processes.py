@@ -76,8 +76,8 @@ class Family:
             if keep is None:
                 self.reap(None)
             elif others:
-                self.reap(keep)
                 others = [pid for pid in others if _stat(pid)[0] not in "ZX"]
+                self.reap(keep)  # after the look, so that all it found dead are buried
             if not others:
                 return True
             for pid in others:
