@@ -43,11 +43,12 @@ class Curriculum:
     """
 
     def __init__(self, kinds: Mapping[str, str], settings: CurriculumSettings, *, seed: int, file: Path) -> None:
-        self._ids, self._kinds, self._settings, self._seed, self._file = list(kinds), kinds, settings, seed, file
+        self._kinds, self._settings, self._seed, self._file = kinds, settings, seed, file
         self._rates: dict[str, float] = {}
         self.dealt: list[str] = []
         """Task of each index dealt so far."""
         self._passed = 0
+        self._pass: tuple[int, list[str]] = (-1, [])
         self._read()
 
     def deal(self, until: int) -> list[str]:
@@ -83,12 +84,14 @@ class Curriculum:
         self._rates = dict(state)
 
     def _by_difficulty(self, chooser: random.Random) -> str:
-        rates = [self._rates.get(task, 0.5) for task in self._ids]
-        return chooser.choices(self._ids, [max(_FLOOR, rate * (1 - rate)) for rate in rates])[0]
+        rates = [self._rates.get(task, 0.5) for task in self._kinds]
+        return chooser.choices(list(self._kinds), [max(_FLOOR, rate * (1 - rate)) for rate in rates])[0]
 
     def _next(self) -> str:
-        epoch, place = divmod(self._passed, len(self._ids))
-        return evenly_spread(self._kinds, random.Random(derive(self._seed, "pass", epoch)))[place]
+        epoch, place = divmod(self._passed, len(self._kinds))
+        if self._pass[0] != epoch:  # ordering all tasks anew for every draw would cost seconds a step
+            self._pass = epoch, evenly_spread(self._kinds, random.Random(derive(self._seed, "pass", epoch)))
+        return self._pass[1][place]
 
     def _read(self) -> None:
         if not self._file.is_file():
