@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from copilot.evaluation.summary import ERROR_TYPES
 from copilot.report.blocks import fill_blocks, markdown_table, origin_line
+from copilot.report.leaderboard import measured_tables
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,23 +114,13 @@ def verifier_trend() -> str:
 def leaderboard() -> str:
     """Success, what became of the episodes, and pairs of ``results/leaderboard.json``."""
     record = json.loads((ROOT / "results" / "leaderboard.json").read_text(encoding="utf-8"))
-    kinds = [kind for kind in ERROR_TYPES if any(kind in row["errors"] for row in record["rows"]) and kind != "solved"]
-    rows = [
-        [
-            row["model"],
-            _percent(row["submitted"]),
-            _percent(row["any_attempt"]),
-            *(f"{100 * row['errors'].get(kind, 0) / row['episodes']:.0f} %" for kind in kinds),
-        ]
-        for row in record["rows"]
+    for row in record["rows"]:
+        row["pass_at"] = {int(k): value for k, value in row["pass_at"].items()}
+    tables = [
+        markdown_table(table.head, [[cell.text for cell in row] for row in table.rows])
+        for table in measured_tables(record)
     ]
-    pairs = [
-        f"{pair['better']} over {pair['worse']}: {pair['points']:+.1f} points "
-        f"[{pair['low']:+.1f}, {pair['high']:+.1f}] on {pair['tasks']} tasks, p = {pair['p_adjusted']:.1g}."
-        for pair in record["pairs"]
-    ]
-    head = ["model", "submitted", "any attempt", *(kind.replace("_", " ") for kind in kinds)]
-    return "\n\n".join([markdown_table(head, rows), *pairs, origin_line(record)])
+    return "\n\n".join([*tables, origin_line(record)])
 
 
 def online_runs() -> str:

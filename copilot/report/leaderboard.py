@@ -33,7 +33,7 @@ def write_leaderboard(
         Both files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tables, plots = list(_tables(board)), leaderboard_plots(board, shares)
+    tables, plots = [*measured_tables(board), _published()], leaderboard_plots(board, shares)
     title, subtitle = "Leaderboard", f"{board['k']} attempts per task; intervals are 95 % bootstrap over tasks."
     page, text = folder / "leaderboard.html", folder / "leaderboard.md"
     page.write_text(
@@ -107,14 +107,14 @@ def sft_share_plot(points: Sequence[tuple[float, Mapping[str, float]]]) -> bytes
     return png(figure)
 
 
-def _tables(board: dict[str, Any]) -> Iterator[Table]:
+def measured_tables(board: dict[str, Any]) -> Iterator[Table]:
+    """Success, what became of the episodes and pairs of models, of a board as :func:`write_leaderboard` has it."""
     for suite in dict.fromkeys(row["suite"] for row in board["rows"]):
         rows = [row for row in board["rows"] if row["suite"] == suite]
         yield _rates(suite, rows, board["k"])
         yield _errors(suite, rows)
     if board["pairs"]:
         yield _significance(board["pairs"])
-    yield _published()
 
 
 def _rates(suite: str, rows: Sequence[dict[str, Any]], k: int) -> Table:
