@@ -1,11 +1,15 @@
 """Task draws: whole passes that spread the kinds of question, difficulty, and the same draws after a kill."""
 
+import json
 import random
 from collections import Counter
 from pathlib import Path
 
+from copilot.envs.suites import write_suite
 from copilot.online.config import CurriculumSettings
 from copilot.online.curriculum import Curriculum, evenly_spread
+
+from .conftest import RunOnline, make_task
 
 IDS = [f"task{number}" for number in range(7)]
 
@@ -59,3 +63,15 @@ def test_a_killed_run_deals_the_same(tmp_path: Path) -> None:
     assert second.dealt == whole[:11]
     assert second.deal(30) == whole[11:]
     assert curriculum(tmp_path, weight=0.5).dealt == whole
+
+
+def test_a_stage_plays_its_templates_by_turns(run_online: RunOnline, suites: dict[str, str], tmp_path: Path) -> None:
+    """As many tasks of each of two templates take turns in a pass, in whatever order the suite has them."""
+    tasks = [make_task("arm", number).model_copy(update={"template": "ab"[number // 4]}) for number in range(8)]
+    write_suite(tmp_path / "mixed.jsonl", tasks)
+    suites["mixed"] = str(tmp_path / "mixed.jsonl")
+    run_online("grpo", "mixed", steps=2, groups=4, group_size=2, dynamic_sampling={"enabled": False})
+    deals = (tmp_path / "stage" / "deals.jsonl").read_text(encoding="utf-8").splitlines()
+    templates = {task.id: task.template for task in tasks}
+    played = "".join(templates[json.loads(line)["task"]] for line in deals[:8])
+    assert played in ("abababab", "babababa")
