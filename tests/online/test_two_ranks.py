@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,32 +22,48 @@ STEPS, GROUPS, SIZE = 3, 4, 4
 SHARDED = {"method": "full", "sharding": "fsdp"}
 
 
-def run_ranks(fresh_stage: FreshStage, tmp_path: Path, **changes: Any) -> list[dict[str, float]]:
-    """The steps' records of two ranks; every attempt is there once, and both have played."""
+def start_ranks(fresh_stage: FreshStage, count: int, **changes: Any) -> list[Any]:
+    """The stage, started on ``count`` processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    shared = {"ACCELERATE_USE_CPU": "true", "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     changes |= {"steps": STEPS, "groups": GROUPS, "group_size": SIZE, "dynamic_sampling": {"enabled": False}}
     changes["training"] = {"learning_rate": 1e-3, "lora": {"r": 8, "alpha": 16}} | changes["training"]
-    ranks = [
+    return [
         fresh_stage("grpo", "arm", env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **changes)
-        for rank in range(2)
+        for rank in range(count)
     ]
+
+
+def finish(ranks: list[Any], folder: Path) -> list[dict[str, float]]:
+    """The steps' records when all have ended; every attempt is there once."""
     for process in ranks:
         process.join(timeout=600)
         assert process.exitcode == 0
-    folder = tmp_path / "stage"
-    steps: list[dict[str, float]] = [json.loads(line) for line in (folder / "steps.jsonl").read_text().splitlines()]
+    steps = records(folder)
     assert [record["step"] for record in steps] == [1, 2, 3]
     assert all(record["episodes"] == GROUPS * SIZE for record in steps)
     report = StoreReport()
     attempts = sorted(t.attempt for t in read_trajectories(folder / "rollouts", report=report))
     assert attempts == list(range(STEPS * GROUPS * SIZE))
     assert report.duplicates == 0
+    return steps
+
+
+def run_ranks(fresh_stage: FreshStage, tmp_path: Path, **changes: Any) -> list[dict[str, float]]:
+    """The steps' records of two ranks, both of which have played."""
+    folder = tmp_path / "stage"
+    steps = finish(start_ranks(fresh_stage, 2, **changes), folder)
     assert all((folder / "rollouts" / f"rank{rank}.jsonl").stat().st_size for rank in range(2)), "both have played"
     return steps
+
+
+def records(folder: Path) -> list[dict[str, float]]:
+    path = folder / "steps.jsonl"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def engine_of(tmp_path: Path) -> str:
@@ -72,6 +89,25 @@ def test_weights_in_shards_are_served_whole(fresh_stage: FreshStage, actor: Path
     run_ranks(fresh_stage, tmp_path, training=SHARDED)
     assert engine_of(tmp_path) == "fsdp"
     assert_moved(tmp_path / "stage", actor)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_killed_in_shards_it_goes_on_with_another_number_of_processes(
+    fresh_stage: FreshStage, actor: Path, tmp_path: Path, before: int, after: int
+) -> None:
+    folder = tmp_path / "stage"
+    first = start_ranks(fresh_stage, before, training=SHARDED)
+    deadline = time.monotonic() + 300
+    while not records(folder) and first[0].is_alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for process in first:
+        process.kill()
+        process.join()
+    (kept, *_) = records(folder)
+    assert len(records(folder)) < STEPS, "it ended before it could be killed"
+    steps = finish(start_ranks(fresh_stage, after, training=SHARDED), folder)
+    assert steps[0] == kept
+    assert_moved(folder, actor)
 
 
 @pytest.fixture
