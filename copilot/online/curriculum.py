@@ -75,6 +75,11 @@ class Curriculum:
             known = self._rates.get(task, rate)
             self._rates[task] = known + self._settings.memory * (rate - known)
 
+    def unsolved_kinds(self) -> list[str]:
+        """Kinds of question that were played and never right; what a policy practises overwrites them."""
+        played = {self._kinds[task] for task in self._rates}
+        return sorted(played - {self._kinds[task] for task, rate in self._rates.items() if rate > 0})
+
     def state(self) -> dict[str, float]:
         """What :meth:`restore` takes back."""
         return dict(self._rates)

@@ -9,7 +9,7 @@ from typing import Any
 from copilot.online.config import OnlineStage
 from copilot.online.probe import junk_reward
 from copilot.online.session import Algorithm, Session, make_batch, open_session
-from copilot.online.telemetry import Clock, machine_figures, record, rollout_figures
+from copilot.online.telemetry import Clock, machine_figures, record, report_unsolved, rollout_figures
 from copilot.reward.terms import VERIFIER
 from copilot.stages.base import StageContext
 
@@ -39,6 +39,7 @@ def run_online(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -> 
     try:
         while session.progress.step < config.steps:
             take_step(session)
+        report_unsolved(ctx, session.curriculum.unsolved_kinds())
         session.finish()
     finally:
         session.close()
@@ -60,6 +61,7 @@ def take_step(session: Session) -> None:
         figures |= session.updater.run(step, batch.rows, mine)
     with clock.phase("sync"):
         session.advance(played)
+    figures["kinds_unsolved"] = float(len(session.curriculum.unsolved_kinds()))
     figures |= _probe(session, [group.task_id for group in groups], figures["reward"])
     record(session.ctx, step, session.config.steps, figures | machine_figures(clock, figures))
     session.save()

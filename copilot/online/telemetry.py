@@ -92,6 +92,15 @@ def record(ctx: StageContext, step: int, steps: int, figures: Figures) -> None:
     rich.print(f"{ctx.stage_id or 'online'} step {step}/{steps}: {said}, {sum_of(figures, 'seconds/'):.0f} s")
 
 
+def report_unsolved(ctx: StageContext, kinds: Sequence[str]) -> None:
+    """Name the kinds of question that no rollout of the stage was right on."""
+    if kinds and ctx.is_main:
+        rich.print(
+            f"{ctx.stage_id or 'online'}: never right in rollouts: {', '.join(kinds)}. They earn nothing, so what does earn "
+            "overwrites them: try a lower rollout.sampling.temperature, or leave them out"
+        )
+
+
 def sum_of(figures: Figures, prefix: str) -> float:
     """Sum of all figures whose names begin with ``prefix``."""
     return sum(value for name, value in figures.items() if name.startswith(prefix))

@@ -24,6 +24,7 @@ CURVES = (
     ("reward", "reward of rollouts"),
     ("solved", "share of rollouts solved"),
     ("reward_std_in_group", "deviation of rewards within a group"),
+    ("kinds_unsolved", "kinds of question never right in rollouts"),
     ("junk_share", "reward that junk would earn, as a share"),
     ("kl", "KL to the reference, nats per token"),
     ("entropy", "entropy, nats per token"),

@@ -5,11 +5,13 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from copilot.envs.suites import write_suite
 from copilot.online.config import CurriculumSettings
 from copilot.online.curriculum import Curriculum, evenly_spread
 
-from .conftest import RunOnline, make_task
+from .conftest import RunOnline, make_task, stage_config
 
 IDS = [f"task{number}" for number in range(7)]
 
@@ -51,6 +53,22 @@ def test_rates_have_a_memory(tmp_path: Path) -> None:
     chosen.learn({"task0": 1.0})
     chosen.learn({"task0": 0.0, "task1": 0.25})
     assert chosen.state() == {"task0": 0.5, "task1": 0.25}
+
+
+def test_kinds_that_were_never_right_are_named(tmp_path: Path) -> None:
+    kinds = {"a1": "a", "a2": "a", "b1": "b", "b2": "b", "c1": "c"}
+    chosen = Curriculum(kinds, CurriculumSettings(), seed=0, file=tmp_path / "deals.jsonl")
+    chosen.learn({"a1": 0.0, "b1": 0.0, "b2": 0.25})
+    assert chosen.unsolved_kinds() == ["a"], "c was not played"
+    chosen.learn({"b2": 0.0, "a2": 0.5})
+    assert chosen.unsolved_kinds() == []
+
+
+def test_a_stage_names_what_it_never_solved(run_online: RunOnline, capsys: pytest.CaptureFixture[str]) -> None:
+    one_turn = stage_config("grpo", "")["rollout"] | {"max_turns": 1}
+    (record,) = run_online("grpo", "cell", steps=1, rollout=one_turn, dynamic_sampling={"enabled": False})
+    assert record["kinds_unsolved"] == 1
+    assert "never right in rollouts: clinical_calc/" in capsys.readouterr().out
 
 
 def test_a_killed_run_deals_the_same(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_a_steps_record(run_online: RunOnline, tmp_path: Path) -> None:
         "reward", "reward/answer", "reward/execution", "solved/clinical_calc", "reward_std_in_group", "groups_flat",
         "masked/over-long", "masked/infrastructure", "masked/no reward", "kl", "entropy", "clip_low", "clip_high",
         "ratio_max", "server_ratio_max", "server_difference", "server_tail", "staleness", "junk_reward", "junk_share",
+        "kinds_unsolved",
         "seconds/rollout", "seconds/update", "seconds/sync", "tokens_per_second/update", "memory_gb", "grad_norm", "lr",
     ):  # fmt: skip
         assert name in record, name
