@@ -96,8 +96,8 @@ def report_unsolved(ctx: StageContext, kinds: Sequence[str]) -> None:
     """Name the kinds of question that no rollout of the stage was right on."""
     if kinds and ctx.is_main:
         rich.print(
-            f"{ctx.stage_id or 'online'}: never right in rollouts: {', '.join(kinds)}. They earn nothing, so what does earn "
-            "overwrites them: try a lower rollout.sampling.temperature, or leave them out"
+            f"{ctx.stage_id or 'online'}: never right in rollouts: {', '.join(kinds)}. They earn nothing, so what "
+            "does earn overwrites them: try a lower rollout.sampling.temperature, or leave them out"
         )
 
 
