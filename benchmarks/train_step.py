@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 from copilot.models.fetch import resolve_model
 from copilot.online.config import LossSettings, OnlineTraining
 from copilot.online.model import AdapterActorCritic
-from copilot.online.optimizer import Part
+from copilot.online.optimizer import AdamPart
 from copilot.online.packing import bundles, tree_tokens
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
@@ -102,7 +102,7 @@ def ours(model_path: str, rows: list[TrainRow], options: argparse.Namespace) -> 
     torch.manual_seed(0)
     loaded = load_trainable(Weights(model_path), training, dtype=torch.float32)
     model = AdapterActorCritic(loaded, reference=None, keep_reference=False)  # type: ignore[arg-type]
-    policy = Part("policy", model.actor_parameters(), peak=1e-5, settings=training)
+    policy = AdamPart("policy", model.actor_parameters(), peak=1e-5, settings=training)
     updater = Updater(model, policy, None, Ranks(), training, loss, None, steps=100, row_constant=1, seed=0)
     return lambda step: updater.run(step, rows, rows)["loss"]
 

@@ -95,7 +95,8 @@ class OnlineTraining(WeightsConfig):
     max_tokens: PositiveInt = 16384
     """Longer rows are masked and counted."""
     sharding: Literal["none", "fsdp"] = "none"
-    """``fsdp``: weights, gradients and optimiser in shards over the processes (FSDP2); ``none``: each has it all."""
+    """``fsdp``: weights, gradients and optimiser in shards over the processes (FSDP2); ``none``: each has it all, or
+    ``deepspeed`` splits it."""
     save_every_steps: PositiveInt = 1
     """Resumable checkpoint every so many steps; a killed run replays the rollouts since then from disk."""
 
@@ -191,8 +192,10 @@ class OnlineStage(StageConfig, TaskSelection):
             and self.training.method == "lora"
         ):
             raise ValueError("policy.weight_sync: adapters are loaded from files; leave it out, or set method: full")
-        if self.training.deepspeed:
-            raise ValueError("training.deepspeed: online stages shard by FSDP2; set training.sharding: fsdp instead")
+        if self.training.deepspeed and self.training.sharding != "none":
+            raise ValueError("training.sharding and training.deepspeed both split the weights; set one of them")
+        if self.training.deepspeed not in ("", "zero2", "zero3"):
+            raise ValueError("training.deepspeed: online stages take zero2 or zero3, no file of your own")
         if self.staleness.past_bound == "correct" and self.loss.correction.kind == "none":
             raise ValueError("staleness.past_bound 'correct' needs loss.correction")
         return self

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from copilot.online.ranks import Ranks
-from copilot.online.sharding import alike, whole
+from copilot.online.sharding import put, whole
 
 PRIOR_TASKS = 2.0
 """Tasks that the prior is worth, in units of the states' mean variance."""
@@ -73,8 +73,8 @@ class HeadFit:
         penalised_HH = covariance_HH + ridge * torch.eye(len(mean_H)).to(covariance_HH)
         target_H = self._moment[:-1] / count - mean * mean_H + ridge * self._prior_H
         weight_H = torch.linalg.solve(penalised_HH, target_H)
-        self._head.weight.copy_(alike(weight_H[None], self._head.weight))
-        self._head.bias.copy_(alike((mean - mean_H @ weight_H)[None], self._head.bias))
+        put(weight_H[None], self._head.weight)
+        put((mean - mean_H @ weight_H)[None], self._head.bias)
 
     def save(self, folder: Path, *, writes: bool = True) -> None:
         """Write the sums; they are the same on every process, and one ``writes``."""

@@ -8,7 +8,7 @@ gradient from every other adapter; here what is trained stays trainable whatever
 import copy
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -23,7 +23,7 @@ from copilot.errors import ModelError
 from copilot.online.config import CriticTrunk
 from copilot.online.packing import Pack
 from copilot.online.scoring import PackModel, Scored, Valued
-from copilot.online.sharding import shard, whole
+from copilot.online.sharding import whole
 
 HEAD_FILE = "value_head.safetensors"
 POLICY, REFERENCE, CRITIC = "default", "reference", "critic"
@@ -39,7 +39,7 @@ class ValueHead(nn.Linear):
 
     def forward(self, hidden_NH: Tensor) -> Tensor:
         """Values ``[N]``."""
-        return super().forward(hidden_NH.float()).squeeze(-1)
+        return nn.functional.linear(hidden_NH.float(), self.weight.float(), self.bias.float()).squeeze(-1)
 
     def load(self, folder: Path) -> None:
         """Take the weights in ``folder``.
@@ -66,8 +66,13 @@ class ActorCritic(ABC):
     """Whether each process holds a part of the weights; then all of them call every method, in the same order."""
 
     @abstractmethod
-    def shard(self, compute: torch.dtype | None) -> None:
-        """Split the weights over the processes (:func:`copilot.online.sharding.shard`)."""
+    def shard(self, split: Callable[[nn.Module], nn.Module]) -> None:
+        """Split the weights over the processes.
+
+        Args:
+            split: Does it to a module, and returns what is called in its place: :func:`copilot.online.sharding.shard`,
+                or an engine of DeepSpeed.
+        """
 
     @abstractmethod
     def actor_parameters(self) -> dict[str, nn.Parameter]:
@@ -132,7 +137,9 @@ class AdapterActorCritic(ActorCritic):
             model.load_adapter(str(reference), adapter_name=REFERENCE, is_trainable=False)
         if critic is not None:
             self._add_critic(critic, critic_weights, reference)
-        self._all = PackModel(model, self.head)
+        if self.head is not None:
+            self.head.requires_grad_(critic_trunk == "trained")
+        self._all: nn.Module = PackModel(model, self.head)
         self._take_trained()
 
     def _add_critic(self, shape: LoraConfig, weights: Path | None, policy: str | None) -> None:
@@ -157,11 +164,11 @@ class AdapterActorCritic(ActorCritic):
         """The model below the adapters."""
         return cast(PreTrainedModel, self.model.get_base_model())
 
-    def shard(self, compute: torch.dtype | None) -> None:
+    def shard(self, split: Callable[[nn.Module], nn.Module]) -> None:
         """See :class:`ActorCritic`."""
-        shard(self._all, compute=compute)
+        self._all = split(self._all)
         self.sharded = True
-        self._take_trained()  # sharding puts new parameters in the old ones' places
+        self._take_trained()  # FSDP puts new parameters in the old ones' places
 
     def _take_trained(self) -> None:
         self._trained = [*self.actor_parameters().values(), *self.critic_parameters().values()]
@@ -228,7 +235,7 @@ class AdapterActorCritic(ActorCritic):
     def save_critic(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
         assert self.head is not None
-        state, head = _whole(self._parameters(CRITIC), writes), _whole(self.head.state_dict(), writes)
+        state, head = _whole(self._parameters(CRITIC), writes), _whole(self.head.state_dict(keep_vars=True), writes)
         if not writes:
             return
         staging = folder.with_name(f".{folder.name}.partial")
@@ -263,18 +270,18 @@ class FullActorCritic(ActorCritic):
         self._trunk: nn.Module | None = None
         if critic is not None:
             self._trunk = copy.deepcopy(model.base_model).requires_grad_(critic == "trained")
-            self.head = ValueHead(_hidden_size(model)).to(model.device)
+            self.head = ValueHead(_hidden_size(model)).to(model.device).requires_grad_(critic == "trained")
             if critic_weights is not None:
                 self._load_critic(critic_weights)
-        self._policy = PackModel(model)
-        self._reference = PackModel(self._frozen) if self._frozen is not None else None
-        self._critic = PackModel(self._trunk, self.head) if self._trunk is not None else None
+        self._policy: nn.Module = PackModel(model)
+        self._reference: nn.Module | None = PackModel(self._frozen) if self._frozen is not None else None
+        self._critic: nn.Module | None = PackModel(self._trunk, self.head) if self._trunk is not None else None
 
-    def shard(self, compute: torch.dtype | None) -> None:
+    def shard(self, split: Callable[[nn.Module], nn.Module]) -> None:
         """See :class:`ActorCritic`."""
-        for packed in (self._policy, self._reference, self._critic):
-            if packed is not None:
-                shard(packed, compute=compute)
+        self._policy = split(self._policy)
+        self._reference = self._reference and split(self._reference)
+        self._critic = self._critic and split(self._critic)
         self.sharded = True
 
     def _load_critic(self, folder: Path) -> None:
@@ -327,7 +334,7 @@ class FullActorCritic(ActorCritic):
 
     def save_policy(self, folder: Path, *, writes: bool = True) -> None:
         """See :class:`ActorCritic`."""
-        state = _whole(self.model.state_dict(), writes)
+        state = _whole(self.model.state_dict(keep_vars=True), writes)
         if writes:
             self.model.save_pretrained(str(folder), state_dict=state)
 
@@ -335,7 +342,7 @@ class FullActorCritic(ActorCritic):
         """See :class:`ActorCritic`."""
         assert self.head is not None
         assert self._trunk is not None
-        trunk, head = _whole(self._trunk.state_dict(), writes), _whole(self.head.state_dict(), writes)
+        trunk, head = (_whole(part.state_dict(keep_vars=True), writes) for part in (self._trunk, self.head))
         if not writes:
             return
         folder.mkdir(parents=True, exist_ok=True)

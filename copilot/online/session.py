@@ -9,35 +9,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
 
 from copilot.envs.protocols import get_protocol
 from copilot.envs.task import Task
 from copilot.errors import RecipeError
 from copilot.online.collector import Collector
-from copilot.online.config import CriticSettings, OnlineStage, OnlineTraining
+from copilot.online.config import CriticSettings, OnlineStage
 from copilot.online.curriculum import Curriculum
 from copilot.online.episodes import Choice, Group, Verdict, allowance, choose
 from copilot.online.estimators import Batch, Estimator
 from copilot.online.head_fit import HeadFit
-from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
-from copilot.online.optimizer import Part
+from copilot.online.loading import load_model, make_parts
+from copilot.online.model import ActorCritic, FullActorCritic
 from copilot.online.ranks import Ranks
 from copilot.online.sharding import whole
 from copilot.online.state import Progress, Resumable, clean, load_checkpoint, save_checkpoint
 from copilot.online.telemetry import success_by_task
 from copilot.online.update import Updater
 from copilot.online.visibility import check_visible
-from copilot.policy.adapters import PROBE, adapter_without_effect, is_without_effect
+from copilot.policy.adapters import PROBE
 from copilot.policy.config import TransformersConfig, VllmConfig
-from copilot.policy.factory import Weights, make_policy, resolve_weights
+from copilot.policy.factory import make_policy, resolve_weights
 from copilot.policy.versions import VersionedPolicy
 from copilot.rollout.rendering import Renderer
 from copilot.rollout.selection import gather_tasks
 from copilot.stages.base import StageContext
-from copilot.training.loop import training_dtype, use_threads
+from copilot.training.loop import use_threads
 from copilot.training.recording import cut_losses
-from copilot.training.weights import load_tokenizer, load_trainable, lora_config
+from copilot.training.weights import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -231,6 +230,8 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     """Load everything, go on from the last checkpoint, serve the weights, and begin to play."""
     use_threads(ctx.world_size)
     ranks = _join(ctx)
+    if ranks.size == 1:  # nothing to split
+        config = config.model_copy(update={"training": config.training.model_copy(update={"deepspeed": ""})})
     tasks = {task.id: task for task in gather_tasks(config, where=config.id)}
     start = resolve_weights(ctx, config.adapter)
     tokenizer = load_tokenizer(start.model)
@@ -285,48 +286,6 @@ def _serve(session: Session) -> None:
         raise
 
 
-def load_model(
-    config: OnlineStage, ctx: StageContext, start: Weights, critic: CriticSettings | None, device: torch.device
-) -> ActorCritic:
-    """The policy, its reference and its critic, on ``device``."""
-    training = config.training
-    if start.adapter is not None and is_without_effect(Path(start.adapter)):
-        raise adapter_without_effect(start.adapter)
-    loaded = load_trainable(start, training, dtype=training_dtype(ctx, training))
-    shards = training.sharding == "fsdp" and ctx.world_size > 1
-    if not shards:  # shards move layer by layer: the whole may not fit
-        torch.nn.Module.to(loaded, device)
-    if training.gradient_checkpointing:
-        loaded.enable_input_require_grads()
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
-    weights = _critic_weights(critic, ctx)
-    keep = config.loss.kl.coefficient > 0
-    model: ActorCritic
-    if isinstance(loaded, PeftModel):
-        shape = lora_config(training.model_copy(update={"lora": critic.lora})) if critic else None
-        model = AdapterActorCritic(
-            loaded,
-            reference=start.adapter,
-            keep_reference=keep,
-            critic=shape,
-            critic_weights=weights,
-            critic_trunk=critic.trunk if critic else "trained",
-        )
-    else:
-        trunk = critic.trunk if critic else None
-        model = FullActorCritic(loaded, keep_reference=keep, critic=trunk, critic_weights=weights)
-    if shards:
-        model.shard(_compute_dtype(ctx, training))
-    ctx.log(engine="fsdp" if model.sharded else "replicated", world_size=ctx.world_size)
-    return model
-
-
-def _compute_dtype(ctx: StageContext, training: OnlineTraining) -> torch.dtype | None:
-    """Full weights are kept in float32 and computed in bfloat16 on a GPU, unless the recipe names a type."""
-    mixed = training.method == "full" and ctx.model.dtype == "auto" and torch.cuda.is_available()
-    return torch.bfloat16 if mixed else None
-
-
 def _engine_config(config: OnlineStage) -> VllmConfig | TransformersConfig:
     """The engine, ready for what will be pushed to it: adapters, or full weights."""
     if isinstance(config.policy, VllmConfig) and config.training.method == "full":
@@ -347,24 +306,15 @@ def _scorer(config: OnlineStage, ctx: StageContext) -> "Scorer | None":
     )
 
 
-def _critic_weights(critic: CriticSettings | None, ctx: StageContext) -> Path | None:
-    if critic is None or not critic.weights:
-        return None
-    if critic.weights in ctx.outputs:
-        return Path(ctx.output(critic.weights, "critic"))
-    return Path(critic.weights).expanduser()
-
-
 def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorithm: Algorithm, ranks: Ranks) -> Updater:
     training, critic = config.training, algorithm.critic
-    policy = Part("policy", model.actor_parameters(), peak=training.learning_rate, settings=training)
-    value = None
-    if critic is not None and critic.trunk == "trained":
-        value = Part("critic", model.critic_parameters(), peak=critic.learning_rate, settings=training)
+    parts = make_parts(training, critic, model, ranks)
+    engine = f"deepspeed-{training.deepspeed}" if training.deepspeed else "fsdp" if model.sharded else "replicated"
+    ctx.log(engine=engine, world_size=ctx.world_size)
     return Updater(
         model=model,
-        policy=policy,
-        critic=value,
+        policy=parts["policy"],
+        critic=parts.get("critic"),
         ranks=ranks,
         training=training,
         loss=config.loss,
@@ -380,8 +330,9 @@ def _join(ctx: StageContext) -> Ranks:
     for engine in ("DEEPSPEED", "FSDP"):
         if os.environ.get(f"ACCELERATE_USE_{engine}", "false").lower() == "true":
             raise RecipeError(
-                f"accelerate was started with {engine}, which online stages do not use",
-                remedy="start with launch/accelerate/multi_gpu.yaml and set training.sharding: fsdp in the recipe",
+                f"accelerate was started with {engine}, which online stages set up themselves",
+                remedy="start with launch/accelerate/multi_gpu.yaml, and set training.sharding: fsdp or "
+                "training.deepspeed: zero2 (zero3) in the recipe",
             )
     ranks = Ranks()
     if ranks.size != ctx.world_size:

@@ -16,14 +16,18 @@ from copilot.errors import ModelError
 from copilot.online.packing import Pack, filler, make_packs
 from copilot.online.ranks import Ranks
 from copilot.online.rows import TrainRow
+from copilot.online.zero_tensors import gathered, in_zero3, scatter, set_trained_state
 
 
-def shard(module: nn.Module, *, compute: torch.dtype | None = None) -> None:
+def shard(module: nn.Module, *, compute: torch.dtype | None = None) -> nn.Module:
     """Split a module's parameters over all processes, layer by layer, and move them to the accelerator if there is one.
 
     Args:
         module: What is called; in it, a transformers model whose class names its layers.
         compute: Type that weights are gathered in; ``None``: the type they are kept in.
+
+    Returns:
+        The module.
     """
     precise = MixedPrecisionPolicy()
     policy = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32) if compute else precise
@@ -35,6 +39,7 @@ def shard(module: nn.Module, *, compute: torch.dtype | None = None) -> None:
         if isinstance(part, FSDPModule):
             part.set_gradient_divide_factor(1.0)
             part.set_force_sum_reduction_for_comms(True)
+    return module
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
@@ -56,15 +61,37 @@ def whole(tensor: Tensor) -> Tensor:
     if isinstance(tensor, DTensor):
         full: Tensor = tensor.full_tensor()
         return full.detach()
-    return tensor.detach()
+    return gathered(tensor) if in_zero3(tensor) else tensor.detach()
 
 
 def alike(full: Tensor, like: Tensor) -> Tensor:
     """``full``, which every process has, in the type, place and shards of ``like``."""
-    if not isinstance(like, DTensor):
+    if isinstance(full, DTensor) or not isinstance(like, DTensor):
         return full.to(like)
     local = full.to(like.device, like.dtype)
     return distribute_tensor(local, like.device_mesh, like.placements, src_data_rank=None)
+
+
+@torch.no_grad()
+def put(full: Tensor, parameter: Tensor, *, lasting: bool = True) -> None:
+    """Set a parameter to ``full``, which every process has; every process calls it, in the same order.
+
+    Args:
+        full: Its whole value.
+        parameter: What is set.
+        lasting: Set the float32 copy as well that ZeRO's next step goes on from; without it, that step undoes it.
+    """
+    if in_zero3(parameter):
+        scatter(full, parameter)
+    else:
+        parameter.copy_(alike(full, parameter))
+    if lasting and (in_zero3(parameter) or hasattr(parameter, "_hp_mapping")):
+        set_trained_state(full, parameter)
+
+
+def whole_shape(tensor: Tensor) -> torch.Size:
+    """Shape of the whole."""
+    return tensor.ds_shape if in_zero3(tensor) else tensor.shape  # type: ignore[attr-defined]
 
 
 def even_packs(rows: Sequence[TrainRow], *, tokens: int, ranks: Ranks, sharded: bool) -> list[Pack]:

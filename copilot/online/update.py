@@ -173,11 +173,12 @@ class Updater:
             reference_N=pack.tensor("reference_N") if self.loss.kl.coefficient else None,
         )
         output = policy_loss(tokens, self.loss)
-        output.loss.backward()  # type: ignore[no-untyped-call]
+        (self.policy.loss_scale * output.loss).backward()
         return output
 
     def _value_backward(self, pack: Pack, weight: float) -> LossOutput:
         assert self.critic_settings is not None
+        assert self.critic is not None
         values_N = self.model.values(pack).values_N
         output = value_loss(
             values_N,
@@ -186,7 +187,7 @@ class Updater:
             torch.full_like(values_N, weight),
             clip=self.critic_settings.clip,
         )
-        (self.critic_settings.coefficient * output.loss).backward()
+        (self.critic.loss_scale * self.critic_settings.coefficient * output.loss).backward()
         return output
 
     def _step(self, step: int, sums: Figures, maxima: Figures) -> Figures:

@@ -16,7 +16,8 @@ from copilot.errors import ServerError
 from copilot.online.model import ActorCritic
 from copilot.online.packing import Pack, build_pack
 from copilot.online.rows import TrainRow
-from copilot.online.sharding import alike
+from copilot.online.sharding import alike, put, whole, whole_shape
+from copilot.online.zero_tensors import in_zero3
 from copilot.policy.adapters import PROBE
 from copilot.policy.base import Generation, GenerationRequest, SamplingParams
 from copilot.reward.answers import StringAnswer
@@ -66,7 +67,7 @@ def check_visible(
         ServerError: The server does not show the change.
     """
     weights = list(model.actor_parameters().values())
-    before = [weight.detach().clone() for weight in weights]
+    before = [whole(weight).cpu() if in_zero3(weight) else weight.detach().clone() for weight in weights]
     model.train(False)
     try:
         _change(model, weights, prompt_ids, device)
@@ -75,9 +76,8 @@ def check_visible(
         pack = build_pack([_row(prompt_ids, s.token_ids or [], s.logprobs or []) for s in samples], device)
         changed = _logps(model, pack)
     finally:
-        with torch.no_grad():
-            for weight, old in zip(weights, before, strict=True):
-                weight.copy_(old)
+        for weight, old in zip(weights, before, strict=True):
+            put(old, weight, lasting=False)
     unchanged, served = _logps(model, pack), pack.tensor("server_logps_N")
     seen = Seen(*((served - logps).abs().mean().item() for logps in (changed, unchanged)))
     if not seen.changed < 0.5 * seen.unchanged:
@@ -98,7 +98,11 @@ def _change(model: ActorCritic, weights: list[torch.nn.Parameter], prompt_ids: l
     start, generator, scale = _logps(model, pack), torch.Generator().manual_seed(0), 1e-3
     for _ in range(_GROWTHS):
         for weight in weights:
-            weight.add_(alike(torch.randn(weight.shape, generator=generator), weight) * scale)
+            noise = torch.randn(whole_shape(weight), generator=generator) * scale
+            if in_zero3(weight):
+                put(whole(weight).cpu() + noise, weight, lasting=False)
+            else:
+                weight.add_(alike(noise, weight))
         if (_logps(model, pack) - start).abs().mean() >= EFFECT:
             return
         scale *= 2

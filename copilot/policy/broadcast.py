@@ -117,7 +117,8 @@ class Broadcast:
         layout = {
             "names": list(tensors),
             "dtype_names": [str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()],
-            "shapes": [list(tensor.shape) for tensor in tensors.values()],
+            # A tensor that ZeRO-3 splits is empty, and notes its shape beside.
+            "shapes": [list(getattr(tensor, "ds_shape", tensor.shape)) for tensor in tensors.values()],
         }
 
         def broadcast() -> None:

@@ -1,9 +1,11 @@
 """What one rank does in ``test_ranks_equal.py``: run by path in a process of its own."""
 
 import json
+import math
 import os
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,9 +17,12 @@ from copilot.online.episodes import Episode
 from copilot.online.estimators import Batch, group_relative, with_critic
 from copilot.online.head_fit import HeadFit
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
-from copilot.online.optimizer import Part
+from copilot.online.optimizer import AdamPart, Part
+from copilot.online.packing import filler
 from copilot.online.ranks import Ranks
+from copilot.online.sharding import shard, whole
 from copilot.online.update import Updater
+from copilot.online.zero import zero_parts
 from copilot.policy.factory import Weights
 from copilot.training.config import LoraSettings
 from copilot.training.weights import load_trainable, lora_config
@@ -61,7 +66,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         folder: What is saved.
         kind: ``grpo``, ``ppo`` or ``ppo-frozen`` (the trunk of its critic, and siblings as baseline).
         aggregation: Of the loss.
-        weights: ``lora``, ``full``; in shards with ``-sharded`` behind it, if there are several processes.
+        weights: ``lora`` or ``full``; with ``-sharded``, ``-zero2``, ``-zero3`` several processes split them.
     """
     raw = {"id": "rl", "suite": "starter", "rollout": ROLLOUT, "training": TRAINING}
     raw["loss"] = {"aggregation": aggregation, "entropy": 0.01}
@@ -72,7 +77,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     trunk: CriticTrunk = "frozen" if kind == "ppo-frozen" else "trained"
     critic = None if kind == "grpo" else CriticSettings(trunk=trunk, lora=LoraSettings(r=4, alpha=8), warmup_steps=1)
     torch.manual_seed(0)
-    method = weights.removesuffix("-sharded")
+    method, _, engine = weights.partition("-")
     loaded = load_trainable(Weights(tiny), config.training.model_copy(update={"method": method}), dtype=torch.float32)
     model: ActorCritic
     if isinstance(loaded, PeftModel):
@@ -80,17 +85,23 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         model = AdapterActorCritic(loaded, reference=None, keep_reference=True, critic=shape, critic_trunk=trunk)
     else:
         model = FullActorCritic(loaded, keep_reference=True, critic=trunk if critic else None)
-    if ranks.size > 1 and weights.endswith("-sharded"):
-        model.shard(None)
-        parts = [*model.actor_parameters().values(), *model.critic_parameters().values()]
-        assert all(isinstance(parameter, DTensor) for parameter in parts)
-        assert sum(p.to_local().numel() for p in parts) < 0.6 * sum(p.numel() for p in parts)
+    if ranks.size > 1 and engine == "sharded":
+        model.shard(shard)
+        held = [*model.actor_parameters().values(), *model.critic_parameters().values()]
+        assert all(isinstance(parameter, DTensor) for parameter in held)
+        assert sum(p.to_local().numel() for p in held) < 0.6 * sum(p.numel() for p in held)
     training = OnlineTraining.model_validate(TRAINING | {"minibatches": 2})
-    learned = model.critic_parameters()
+    peaks = {"policy": training.learning_rate} | ({"critic": 1e-2} if model.critic_parameters() else {})
+    parts: Mapping[str, Part]
+    if ranks.size > 1 and engine.startswith("zero"):
+        parts = zero_parts(model, peaks, training.model_copy(update={"deepspeed": engine}), ranks)
+    else:
+        own = {"policy": model.actor_parameters(), "critic": model.critic_parameters()}
+        parts = {name: AdamPart(name, own[name], peak=peak, settings=training) for name, peak in peaks.items()}
     updater = Updater(
         model=model,
-        policy=Part("policy", model.actor_parameters(), peak=training.learning_rate, settings=training),
-        critic=Part("critic", learned, peak=1e-2, settings=training) if learned else None,
+        policy=parts["policy"],
+        critic=parts.get("critic"),
         ranks=ranks,
         training=training,
         loss=config.loss,
@@ -117,7 +128,17 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     model.save_policy(folder / "policy", writes=ranks.is_main)
     if critic:
         model.save_critic(folder / "critic", writes=ranks.is_main)
+    stays_without_a_gradient(model, parts["policy"], ranks)
     return figures
+
+
+def stays_without_a_gradient(model: ActorCritic, policy: Part, ranks: Ranks) -> None:
+    """A gradient that is not finite moves nothing."""
+    before = [whole(parameter).clone() for parameter in policy.parameters.values()]
+    (math.nan * model.act(filler(ranks.device)).logps_N.sum()).backward()  # type: ignore[no-untyped-call]
+    assert policy.step(STEPS, STEPS, ranks)["skipped"] == 1
+    for old, parameter in zip(before, policy.parameters.values(), strict=True):
+        assert torch.equal(whole(parameter), old)
 
 
 def main(job: dict[str, str]) -> None:

@@ -14,10 +14,10 @@ from copilot.envs.protocols import get_protocol
 from copilot.errors import ModelError, RecipeError, ServerError
 from copilot.online.config import GrpoConfig, PpoConfig
 from copilot.online.episodes import make_episode
+from copilot.online.loading import load_model
 from copilot.online.model import AdapterActorCritic
 from copilot.online.packing import build_pack
 from copilot.online.rows import TrainRow
-from copilot.online.session import load_model
 from copilot.online.visibility import check_visible
 from copilot.policy.base import Generation, GenerationRequest
 from copilot.policy.factory import Weights
@@ -107,7 +107,8 @@ def test_a_template_that_rewrites_messages_is_refused(actor: Path) -> None:
         ({"rollout": {"sampling": {"temperature": 0.0}}}, "greedy"),
         ({"rollout": {"sampling": {"temperature": 1.0, "top_p": 0.9}}}, "top_p"),
         ({"group_size": 1}, "greater than or equal to 2"),
-        ({"training": {"deepspeed": "zero2"}}, "training.sharding: fsdp"),
+        ({"training": {"deepspeed": "zero2", "sharding": "fsdp"}}, "set one of them"),
+        ({"training": {"deepspeed": "my.json"}}, "zero2 or zero3"),
         ({"policy": {"type": "vllm", "weight_sync": "nccl"}}, "give policy.url"),
         ({"policy": {"type": "vllm", "weight_sync": "gloo"}}, "adapters are loaded from files"),
         ({"policy": {"type": "openai", "model": "gpt"}}, "openai"),

@@ -16,10 +16,12 @@ from copilot.data.store import StoreReport, read_trajectories
 from copilot.policy.config import VllmConfig
 from copilot.policy.vllm_server import VllmServer
 
-from .conftest import FreshStage
+from .conftest import FreshStage, stage_config
 
 STEPS, GROUPS, SIZE = 3, 4, 4
-SHARDED = {"method": "full", "sharding": "fsdp"}
+FSDP = {"method": "full", "sharding": "fsdp"}
+ZERO2, ZERO3 = ({"method": "full", "deepspeed": engine} for engine in ("zero2", "zero3"))
+NEEDS_DEEPSPEED = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
 
 
 def start_ranks(fresh_stage: FreshStage, count: int, **changes: Any) -> list[Any]:
@@ -31,6 +33,8 @@ def start_ranks(fresh_stage: FreshStage, count: int, **changes: Any) -> list[Any
     shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     changes |= {"steps": STEPS, "groups": GROUPS, "group_size": SIZE, "dynamic_sampling": {"enabled": False}}
     changes["training"] = {"learning_rate": 1e-3, "lora": {"r": 8, "alpha": 16}} | changes["training"]
+    # A group at a time, so that no process takes them all while the other waits for the machine.
+    changes["rollout"] = stage_config("grpo", "")["rollout"] | {"concurrency": SIZE}
     return [
         fresh_stage("grpo", "arm", env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}, **changes)
         for rank in range(count)
@@ -85,18 +89,36 @@ def test_two_ranks_share_rollouts_and_take_the_same_steps(fresh_stage: FreshStag
     assert any(tensor.count_nonzero() for name, tensor in trained.items() if "lora_B" in name)
 
 
-def test_weights_in_shards_are_served_whole(fresh_stage: FreshStage, actor: Path, tmp_path: Path) -> None:
-    run_ranks(fresh_stage, tmp_path, training=SHARDED)
-    assert engine_of(tmp_path) == "fsdp"
+@pytest.mark.parametrize(
+    ("shards", "engine"),
+    [
+        (FSDP, "fsdp"),
+        pytest.param(ZERO2, "deepspeed-zero2", marks=NEEDS_DEEPSPEED),
+        pytest.param(ZERO3, "deepspeed-zero3", marks=NEEDS_DEEPSPEED),
+    ],
+)
+def test_weights_in_shards_are_served_whole(
+    fresh_stage: FreshStage, actor: Path, tmp_path: Path, shards: dict[str, str], engine: str
+) -> None:
+    run_ranks(fresh_stage, tmp_path, training=shards)
+    assert engine_of(tmp_path) == engine
     assert_moved(tmp_path / "stage", actor)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(
+    ("shards", "before", "after"),
+    [
+        (FSDP, 2, 1),
+        (FSDP, 1, 2),
+        pytest.param(ZERO3, 2, 1, marks=NEEDS_DEEPSPEED),
+        pytest.param(ZERO3, 1, 2, marks=NEEDS_DEEPSPEED),
+    ],
+)
 def test_killed_in_shards_it_goes_on_with_another_number_of_processes(
-    fresh_stage: FreshStage, actor: Path, tmp_path: Path, before: int, after: int
+    fresh_stage: FreshStage, actor: Path, tmp_path: Path, shards: dict[str, str], before: int, after: int
 ) -> None:
     folder = tmp_path / "stage"
-    first = start_ranks(fresh_stage, before, training=SHARDED)
+    first = start_ranks(fresh_stage, before, training=shards)
     deadline = time.monotonic() + 300
     while len(records(folder)) < STEPS - 1 and first[0].is_alive() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -105,7 +127,7 @@ def test_killed_in_shards_it_goes_on_with_another_number_of_processes(
         process.join()
     kept, *others = records(folder)
     assert len(others) == 1, "it ended before it could be killed"
-    steps = finish(start_ranks(fresh_stage, after, training=SHARDED), folder)
+    steps = finish(start_ranks(fresh_stage, after, training=shards), folder)
     assert steps[0] == kept, "seconds and all: from its checkpoint, not played again"
     assert_moved(folder, actor)
 
@@ -123,11 +145,12 @@ def server(actor: Path, tmp_path: Path) -> Iterator[VllmServer]:
 
 @pytest.mark.vllm
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+@pytest.mark.parametrize("shards", [FSDP, pytest.param(ZERO3, marks=NEEDS_DEEPSPEED)])
 def test_shards_reach_a_server_that_the_ranks_share_by_broadcast(
-    server: VllmServer, fresh_stage: FreshStage, actor: Path, tmp_path: Path
+    server: VllmServer, fresh_stage: FreshStage, actor: Path, tmp_path: Path, shards: dict[str, str]
 ) -> None:
     policy = {"type": "vllm", "url": server.url, "dtype": "float32", "max_model_len": 512, "weight_sync": "gloo"}
-    steps = run_ranks(fresh_stage, tmp_path, training=SHARDED, policy=policy)
+    steps = run_ranks(fresh_stage, tmp_path, training=shards, policy=policy)
     assert all(record["server_difference"] < 1e-3 for record in steps), "what is served is what is trained"
     assert_moved(tmp_path / "stage", actor)
     assert not list((tmp_path / "stage").glob("served/*")), "nothing went by way of a disk"
