@@ -80,7 +80,10 @@ class SimulatedTraining:
         time.sleep(self._seconds)
         return {}
 
-    def save_policy(self, folder: Path) -> None:
+    def fitted(self, step: int) -> None:
+        """There is no critic's head."""
+
+    def save_policy(self, folder: Path, *, writes: bool = True) -> None:
         """An adapter with an effect."""
         folder.mkdir(parents=True)
         save_file({"m.lora_B.weight": torch.ones(1, 1)}, str(folder / "adapter_model.safetensors"))
