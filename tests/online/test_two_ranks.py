@@ -132,12 +132,13 @@ def test_killed_in_shards_it_goes_on_with_another_number_of_processes(
     assert_moved(folder, actor)
 
 
-@pytest.fixture
-def server(actor: Path, tmp_path: Path) -> Iterator[VllmServer]:
+@pytest.fixture(scope="module")
+def server(actor: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    """One that outlives the trainers that send their weights to it."""
     config = VllmConfig(
         dtype="float32", max_model_len=512, max_num_seqs=32, max_lora_rank=0, full_weights=True, weight_sync="gloo"
     )
-    started = VllmServer(config, model=str(actor), device=None, log_folder=tmp_path)
+    started = VllmServer(config, model=str(actor), device=None, log_folder=tmp_path_factory.mktemp("server"))
     asyncio.run(started.start())
     yield started
     asyncio.run(started.stop())
