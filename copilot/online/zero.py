@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from copilot.errors import RecipeError
 from copilot.online.model import ActorCritic
@@ -43,7 +44,8 @@ class Engine:
         adam = torch.optim.AdamW(groups, weight_decay=training.weight_decay) if groups else None
         trained = [parameter for part in parts for parameter in part.parameters.values()]
         bf16 = any(p.dtype is torch.bfloat16 for p in trained or module.parameters())
-        config = deepspeed_config(file, clip=training.max_grad_norm, bf16=bf16)
+        hidden = cast(PreTrainedModel, module.model).config.get_text_config().hidden_size
+        config = deepspeed_config(file, clip=training.max_grad_norm, bf16=bf16, hidden=hidden)
         self.module, *_ = deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)
         self._stage3 = self.module.zero_optimization_stage() == 3
         got = f"zero{self.module.zero_optimization_stage()}"
@@ -178,9 +180,18 @@ def zero_parts(
     return parts
 
 
-def deepspeed_config(file: Path, *, clip: float, bf16: bool) -> dict[str, Any]:
-    """DeepSpeed's file with what the loop decides in the place of every ``auto``."""
+def deepspeed_config(file: Path, *, clip: float, bf16: bool, hidden: int) -> dict[str, Any]:
+    """DeepSpeed's file with what the loop decides in the place of every ``auto``.
+
+    Args:
+        file: The file.
+        clip: Largest norm of a gradient; 0: any.
+        bf16: Whether weights are computed with in bfloat16, beside a float32 copy.
+        hidden: The model's hidden size; weights of ten rows or fewer stay whole on every process, as in transformers.
+    """
     config = _without_auto(json.loads(file.read_text(encoding="utf-8")))
+    if config["zero_optimization"]["stage"] == 3:
+        config["zero_optimization"]["stage3_param_persistence_threshold"] = 10 * hidden
     decided = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,

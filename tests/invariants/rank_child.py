@@ -5,7 +5,7 @@ import math
 import os
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -20,9 +20,9 @@ from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCriti
 from copilot.online.optimizer import AdamPart, Part
 from copilot.online.packing import filler
 from copilot.online.ranks import Ranks
-from copilot.online.sharding import shard, whole
+from copilot.online.sharding import shard, whole, whole_shape
 from copilot.online.update import Updater
-from copilot.online.zero import zero_parts
+from copilot.online.zero import ZeroPart, zero_parts
 from copilot.policy.factory import Weights
 from copilot.training.config import LoraSettings
 from copilot.training.weights import load_trainable, lora_config
@@ -95,6 +95,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     parts: Mapping[str, Part]
     if ranks.size > 1 and engine.startswith("zero"):
         parts = zero_parts(model, peaks, training.model_copy(update={"deepspeed": engine}), ranks)
+        assert_split(parts.values())
     else:
         own = {"policy": model.actor_parameters(), "critic": model.critic_parameters()}
         parts = {name: AdamPart(name, own[name], peak=peak, settings=training) for name, peak in peaks.items()}
@@ -139,6 +140,18 @@ def stays_without_a_gradient(model: ActorCritic, policy: Part, ranks: Ranks) -> 
     assert policy.step(STEPS, STEPS, ranks)["skipped"] == 1
     for old, parameter in zip(before, policy.parameters.values(), strict=True):
         assert torch.equal(whole(parameter), old)
+
+
+def assert_split(parts: Iterable[Part]) -> None:
+    """Each process holds its share of what AdamW moves and, in ZeRO-3, of the weights."""
+    trained = {parameter for part in parts for parameter in part.parameters.values()}
+    for engine in {part.engine for part in parts if isinstance(part, ZeroPart)}:
+        weights = list(engine.module.parameters())
+        whole_sizes = {weight: whole_shape(weight).numel() for weight in weights}
+        moved = sum(size for weight, size in whole_sizes.items() if weight in trained)
+        assert sum(flat.numel() for flat in engine.flats()) < 0.6 * moved
+        if engine.module.zero_optimization_stage() == 3:  # between forwards what is split is empty
+            assert sum(weight.numel() for weight in weights) < 0.1 * sum(whole_sizes.values())
 
 
 def main(job: dict[str, str]) -> None:
