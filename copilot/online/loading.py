@@ -10,7 +10,6 @@ from peft import PeftModel
 from copilot.online.config import CriticSettings, OnlineStage, OnlineTraining
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
 from copilot.online.optimizer import AdamPart, Part
-from copilot.online.ranks import Ranks
 from copilot.online.sharding import shard
 from copilot.online.zero import zero_parts
 from copilot.policy.adapters import adapter_without_effect, is_without_effect
@@ -28,7 +27,7 @@ def load_model(
     if start.adapter is not None and is_without_effect(Path(start.adapter)):
         raise adapter_without_effect(start.adapter)
     loaded = load_trainable(start, training, dtype=training_dtype(ctx, training))
-    shards = training.sharding == "fsdp" and ctx.world_size > 1
+    shards = training.sharding == "fsdp"
     if not shards:  # shards move layer by layer: the whole may not fit
         torch.nn.Module.to(loaded, device)
     if training.gradient_checkpointing:
@@ -55,17 +54,14 @@ def load_model(
     return model
 
 
-def make_parts(
-    training: OnlineTraining, critic: CriticSettings | None, model: ActorCritic, ranks: Ranks
-) -> Mapping[str, Part]:
+def make_parts(training: OnlineTraining, critic: CriticSettings | None, model: ActorCritic) -> Mapping[str, Part]:
     """What is trained by gradient, by name: ``policy`` and perhaps ``critic``."""
-    peaks = {"policy": training.learning_rate}
+    trained = {"policy": (model.actor_parameters(), training.learning_rate)}
     if critic is not None and critic.trunk == "trained":
-        peaks["critic"] = critic.learning_rate
+        trained["critic"] = (model.critic_parameters(), critic.learning_rate)
     if training.deepspeed:
-        return zero_parts(model, peaks, training, ranks)
-    own = {"policy": model.actor_parameters(), "critic": model.critic_parameters()}
-    return {name: AdamPart(name, own[name], peak=peak, settings=training) for name, peak in peaks.items()}
+        return zero_parts(model, trained, training)
+    return {name: AdamPart(name, own, peak=peak, settings=training) for name, (own, peak) in trained.items()}
 
 
 def _compute_dtype(ctx: StageContext, training: OnlineTraining) -> torch.dtype | None:

@@ -231,7 +231,8 @@ def open_session(config: OnlineStage, ctx: StageContext, algorithm: Algorithm) -
     use_threads(ctx.world_size)
     ranks = _join(ctx)
     if ranks.size == 1:  # nothing to split
-        config = config.model_copy(update={"training": config.training.model_copy(update={"deepspeed": ""})})
+        alone = config.training.model_copy(update={"deepspeed": "", "sharding": "none"})
+        config = config.model_copy(update={"training": alone})
     tasks = {task.id: task for task in gather_tasks(config, where=config.id)}
     start = resolve_weights(ctx, config.adapter)
     tokenizer = load_tokenizer(start.model)
@@ -308,7 +309,7 @@ def _scorer(config: OnlineStage, ctx: StageContext) -> "Scorer | None":
 
 def _updater(config: OnlineStage, ctx: StageContext, model: ActorCritic, algorithm: Algorithm, ranks: Ranks) -> Updater:
     training, critic = config.training, algorithm.critic
-    parts = make_parts(training, critic, model, ranks)
+    parts = make_parts(training, critic, model)
     engine = f"deepspeed-{training.deepspeed}" if training.deepspeed else "fsdp" if model.sharded else "replicated"
     ctx.log(engine=engine, world_size=ctx.world_size)
     return Updater(

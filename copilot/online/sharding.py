@@ -65,7 +65,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def alike(full: Tensor, like: Tensor) -> Tensor:
-    """``full``, which every process has, in the type, place and shards of ``like``."""
+    """``full``, which every process has whole, or in shards, in the type, place and shards of ``like``."""
     if isinstance(full, DTensor) or not isinstance(like, DTensor):
         return full.to(like)
     local = full.to(like.device, like.dtype)
@@ -74,10 +74,10 @@ def alike(full: Tensor, like: Tensor) -> Tensor:
 
 @torch.no_grad()
 def put(full: Tensor, parameter: Tensor, *, lasting: bool = True) -> None:
-    """Set a parameter to ``full``, which every process has; every process calls it, in the same order.
+    """Set a parameter to ``full``; every process calls it, in the same order.
 
     Args:
-        full: Its whole value.
+        full: Its whole value, which every process has, or what :func:`held` gave.
         parameter: What is set.
         lasting: Set the float32 copy as well that ZeRO's next step goes on from; without it, that step undoes it.
     """
@@ -89,9 +89,9 @@ def put(full: Tensor, parameter: Tensor, *, lasting: bool = True) -> None:
         set_trained_state(full, parameter)
 
 
-def whole_shape(tensor: Tensor) -> torch.Size:
-    """Shape of the whole."""
-    return tensor.ds_shape if in_zero3(tensor) else tensor.shape  # type: ignore[attr-defined]
+def held(parameter: Tensor) -> Tensor:
+    """A copy that :func:`put` takes back: this process's shard; what ZeRO-3 splits is whole, and on the host."""
+    return gathered(parameter).cpu() if in_zero3(parameter) else parameter.detach().clone()
 
 
 def even_packs(rows: Sequence[TrainRow], *, tokens: int, ranks: Ranks, sharded: bool) -> list[Pack]:

@@ -16,8 +16,7 @@ from copilot.errors import ServerError
 from copilot.online.model import ActorCritic
 from copilot.online.packing import Pack, build_pack
 from copilot.online.rows import TrainRow
-from copilot.online.sharding import alike, put, whole, whole_shape
-from copilot.online.zero_tensors import in_zero3
+from copilot.online.sharding import alike, held, put
 from copilot.policy.adapters import PROBE
 from copilot.policy.base import Generation, GenerationRequest, SamplingParams
 from copilot.reward.answers import StringAnswer
@@ -67,7 +66,7 @@ def check_visible(
         ServerError: The server does not show the change.
     """
     weights = list(model.actor_parameters().values())
-    before = [whole(weight).cpu() if in_zero3(weight) else weight.detach().clone() for weight in weights]
+    before = [held(weight) for weight in weights]
     model.train(False)
     try:
         _change(model, weights, prompt_ids, device)
@@ -98,11 +97,8 @@ def _change(model: ActorCritic, weights: list[torch.nn.Parameter], prompt_ids: l
     start, generator, scale = _logps(model, pack), torch.Generator().manual_seed(0), 1e-3
     for _ in range(_GROWTHS):
         for weight in weights:
-            noise = torch.randn(whole_shape(weight), generator=generator) * scale
-            if in_zero3(weight):
-                put(whole(weight).cpu() + noise, weight, lasting=False)
-            else:
-                weight.add_(alike(noise, weight))
+            now = held(weight)
+            put(now.add_(alike(torch.randn(now.shape, generator=generator), now) * scale), weight, lasting=False)
         if (_logps(model, pack) - start).abs().mean() >= EFFECT:
             return
         scale *= 2

@@ -47,8 +47,8 @@ class Engine:
         hidden = cast(PreTrainedModel, module.model).config.get_text_config().hidden_size
         config = deepspeed_config(file, clip=training.max_grad_norm, bf16=bf16, hidden=hidden)
         self.module, *_ = deepspeed.initialize(model=module, optimizer=adam, config=config, dist_init_required=False)
-        self._stage3 = self.module.zero_optimization_stage() == 3
         got = f"zero{self.module.zero_optimization_stage()}"
+        self._stage3 = got == "zero3"
         if got != training.deepspeed:
             raise RecipeError(
                 f"training.deepspeed is {training.deepspeed!r}, but the engine is {got!r}",
@@ -56,6 +56,7 @@ class Engine:
             )
         for part in parts:
             part.engine = self
+            part.loss_scale = float(self.module.dp_world_size)  # DeepSpeed takes the mean over processes
 
     @property
     def adam(self) -> torch.optim.AdamW:
@@ -88,9 +89,8 @@ class Engine:
         for flat in self.flats():
             moments = {name: torch.zeros_like(flat) for name in MOMENTS}
             self.adam.state[flat] = {"step": step.clone(), **moments}
-        link = getattr(self.module.optimizer, "_lazy_init_hp_params_optimizer_state", None)
-        if link is not None:  # ZeRO-2 finds a parameter's moments by what it notes here
-            link()
+        if not self._stage3:  # ZeRO-2 finds a parameter's moments by what it notes here
+            self.module.optimizer._lazy_init_hp_params_optimizer_state()
 
 
 class ZeroPart(Part):
@@ -98,18 +98,6 @@ class ZeroPart(Part):
 
     engine: Engine
     """What it lies in."""
-
-    def __init__(
-        self,
-        name: str,
-        parameters: Mapping[str, nn.Parameter],
-        *,
-        peak: float,
-        settings: WeightsConfig,
-        processes: int,
-    ) -> None:
-        super().__init__(name, parameters, peak=peak, settings=settings)
-        self.loss_scale = float(processes)  # DeepSpeed takes the mean over processes
 
     def step(self, step: int, steps: int, ranks: Ranks) -> dict[str, float]:
         """See :class:`Part`; gradients of all parts on one base are clipped together."""
@@ -134,15 +122,14 @@ class ZeroPart(Part):
 
 
 def zero_parts(
-    model: ActorCritic, peaks: Mapping[str, float], training: WeightsConfig, ranks: Ranks
+    model: ActorCritic, trained: Mapping[str, tuple[Mapping[str, nn.Parameter], float]], training: WeightsConfig
 ) -> dict[str, ZeroPart]:
     """Put a model's forwards under DeepSpeed.
 
     Args:
         model: Its modules are replaced by engines.
-        peaks: Learning rates of ``policy`` and, if it is trained by gradient, ``critic``.
+        trained: Parameters and learning rate of each part.
         training: The stage's settings; ``training.deepspeed`` names the engine.
-        ranks: The processes.
 
     Returns:
         The parts by name.
@@ -163,11 +150,7 @@ def zero_parts(
     if not torch.cuda.is_available():
         prepare_deepspeed_on_cpu()
     deepspeed.init_distributed(dist_init_required=False, auto_mpi_discovery=False)
-    own = {"policy": model.actor_parameters(), "critic": model.critic_parameters()}
-    parts = {
-        name: ZeroPart(name, own[name], peak=peak, settings=training, processes=ranks.size)
-        for name, peak in peaks.items()
-    }
+    parts = {name: ZeroPart(name, own, peak=peak, settings=training) for name, (own, peak) in trained.items()}
 
     def take(module: nn.Module) -> nn.Module:
         inside = set(map(id, module.parameters()))

@@ -5,7 +5,7 @@ import math
 import os
 import random
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,15 +16,15 @@ from copilot.online.config import CriticSettings, CriticTrunk, GrpoConfig, Onlin
 from copilot.online.episodes import Episode
 from copilot.online.estimators import Batch, group_relative, with_critic
 from copilot.online.head_fit import HeadFit
+from copilot.online.loading import make_parts
 from copilot.online.model import ActorCritic, AdapterActorCritic, FullActorCritic
-from copilot.online.optimizer import AdamPart, Part
+from copilot.online.optimizer import Part
 from copilot.online.packing import filler
 from copilot.online.ranks import Ranks
-from copilot.online.sharding import shard, whole, whole_shape
+from copilot.online.sharding import shard, whole
 from copilot.online.update import Updater
-from copilot.online.zero import ZeroPart, zero_parts
+from copilot.online.zero import ZeroPart
 from copilot.policy.factory import Weights
-from copilot.training.config import LoraSettings
 from copilot.training.weights import load_trainable, lora_config
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -32,6 +32,7 @@ from uneven import make_rows
 
 STEPS = 3
 TRAINING = {"learning_rate": 5e-3, "warmup_ratio": 0.0, "lora": {"r": 4, "alpha": 8}, "forward_tokens": 120}
+CRITIC = {"learning_rate": 1e-2, "lora": {"r": 4, "alpha": 8}, "warmup_steps": 1}
 ROLLOUT = {"sampling": {"temperature": 0.7, "max_tokens": 16}}
 
 
@@ -75,7 +76,7 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
     config = GrpoConfig.model_validate(raw) if kind == "grpo" else PpoConfig.model_validate(raw)
     ranks = Ranks()
     trunk: CriticTrunk = "frozen" if kind == "ppo-frozen" else "trained"
-    critic = None if kind == "grpo" else CriticSettings(trunk=trunk, lora=LoraSettings(r=4, alpha=8), warmup_steps=1)
+    critic = None if kind == "grpo" else CriticSettings.model_validate(CRITIC | {"trunk": trunk})
     torch.manual_seed(0)
     method, _, engine = weights.partition("-")
     loaded = load_trainable(Weights(tiny), config.training.model_copy(update={"method": method}), dtype=torch.float32)
@@ -91,14 +92,11 @@ def losses(tiny: str, folder: Path, kind: str, aggregation: str, weights: str) -
         assert all(isinstance(parameter, DTensor) for parameter in held)
         assert sum(p.to_local().numel() for p in held) < 0.6 * sum(p.numel() for p in held)
     training = OnlineTraining.model_validate(TRAINING | {"minibatches": 2})
-    peaks = {"policy": training.learning_rate} | ({"critic": 1e-2} if model.critic_parameters() else {})
-    parts: Mapping[str, Part]
     if ranks.size > 1 and engine.startswith("zero"):
-        parts = zero_parts(model, peaks, training.model_copy(update={"deepspeed": engine}), ranks)
+        training = training.model_copy(update={"deepspeed": engine})
+    parts = make_parts(training, critic, model)
+    if training.deepspeed:
         assert_split(parts.values())
-    else:
-        own = {"policy": model.actor_parameters(), "critic": model.critic_parameters()}
-        parts = {name: AdamPart(name, own[name], peak=peak, settings=training) for name, peak in peaks.items()}
     updater = Updater(
         model=model,
         policy=parts["policy"],
@@ -147,7 +145,7 @@ def assert_split(parts: Iterable[Part]) -> None:
     trained = {parameter for part in parts for parameter in part.parameters.values()}
     for engine in {part.engine for part in parts if isinstance(part, ZeroPart)}:
         weights = list(engine.module.parameters())
-        whole_sizes = {weight: whole_shape(weight).numel() for weight in weights}
+        whole_sizes = {weight: getattr(weight, "ds_numel", weight.numel()) for weight in weights}
         moved = sum(size for weight, size in whole_sizes.items() if weight in trained)
         assert sum(flat.numel() for flat in engine.flats()) < 0.6 * moved
         if engine.module.zero_optimization_stage() == 3:  # between forwards what is split is empty
