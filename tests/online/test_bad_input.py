@@ -12,9 +12,9 @@ from peft import PeftModel
 from copilot.data.trajectory import Outcome, StopReason, Trajectory
 from copilot.envs.protocols import get_protocol
 from copilot.errors import ModelError, RecipeError, ServerError
-from copilot.online.config import GrpoConfig, PpoConfig
+from copilot.online.config import GrpoConfig, OnlineTraining, PpoConfig
 from copilot.online.episodes import make_episode
-from copilot.online.loading import load_model
+from copilot.online.loading import load_model, make_parts
 from copilot.online.model import AdapterActorCritic
 from copilot.online.packing import build_pack
 from copilot.online.rows import TrainRow
@@ -127,6 +127,12 @@ def test_a_launcher_whose_engine_would_not_be_used_is_refused(
     monkeypatch.setenv(f"ACCELERATE_USE_{engine}", "true")
     with pytest.raises(RecipeError, match=rf"{engine}(.|\n)*training.sharding: fsdp"):
         run_online("grpo", "arm")
+
+
+def test_a_missing_deepspeed_is_named(model: AdapterActorCritic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copilot.online.zero.find_spec", lambda name: None)
+    with pytest.raises(RecipeError, match=r"not installed(.|\n)*training.sharding: fsdp"):
+        make_parts(OnlineTraining(deepspeed="zero2"), None, model)
 
 
 def test_an_unknown_critic_is_named(actor: Path, tmp_path: Path) -> None:
